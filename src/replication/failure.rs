@@ -72,11 +72,11 @@ impl FailureClass {
 const CULPRITS: [(&str, &str); 8] = [
     (
         "service control policy",
-        "a service control policy of the organization keeps the account from it; have it changed by whoever manages the organization",
+        "a service control policy of the organization denies it to the account; ask the person who manages the organization to change it",
     ),
     (
         "resource control policy",
-        "a resource control policy of the organization keeps everyone from it; have it changed by whoever manages the organization",
+        "a resource control policy of the organization denies it to everyone; ask the person who manages the organization to change it",
     ),
     (
         "permissions boundary",

@@ -232,7 +232,7 @@ fn text(findings: &Findings, mode: &Mode) -> String {
             )
         }
         0 if findings.has_unclear() => {
-            "Nothing is certainly left over of resources that are gone.\n".to_owned()
+            "No role, configuration or statement is certainly left over of resources that are gone.\n".to_owned()
         }
         0 => "Nothing is left over of resources that are gone.\n".to_owned(),
         1 => "1 role is left over of a resource that is gone:\n".to_owned(),
@@ -250,7 +250,7 @@ fn text(findings: &Findings, mode: &Mode) -> String {
     }
     for unclear in unclear {
         text.push_str(&format!(
-            "\nUnclear: the policy of bucket {} holds statements {}… for {}, a role that was deleted. Nothing says which cluster's they are.\n→ remove them yourself if no cluster replicates into the bucket\n",
+            "\nUnclear: the policy of bucket {} holds statements {}… for {}, a role that was deleted. Nothing shows to which cluster they belong.\n→ remove them yourself if no cluster replicates into the bucket\n",
             printable(&unclear.bucket),
             unclear.sid,
             printable(&unclear.principals.join(", ")),

@@ -83,7 +83,7 @@ pub fn verdict(job: &Job, spec: Option<&ReplicationBackfillSpec>, wish: Wish) ->
         JobState::Pausing | JobState::Paused => JobVerdict::goes_on(
             Reason::Running,
             format!(
-                "{}; S3 has paused job {id} for one of higher priority, and it goes on by itself",
+                "{}; S3 has paused job {id} for one of higher priority, and continues it automatically",
                 count(job)
             ),
         ),

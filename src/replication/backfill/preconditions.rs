@@ -224,7 +224,7 @@ pub fn require_allowed(spec: &ReplicationBackfillSpec, account: Option<&Account>
     let name = &account.name;
     if !account.spec.allow.contains(&Activity::Backfill) {
         return not_allowed(format!(
-            "AwsAccount {name} does not allow backfills, which cost money; ask who administers it to add Backfill to spec.allow"
+            "AwsAccount {name} does not allow backfills, which cost money; ask its administrator to add Backfill to spec.allow"
         ));
     }
     if let Some(report) = &spec.report {

@@ -166,7 +166,7 @@ pub fn unsettled(source: &str, context: &StatusContext<'_>) -> Option<StatusRepo
         return None;
     }
     let message = format!(
-        "AWS still answers from before the operator's last write for source bucket {source}, which it may do for a minute; the operator reads it again, and nobody has to do anything"
+        "AWS still returns the state from before the operator's last write for source bucket {source}, which it may do for a minute; the operator reads it again automatically"
     );
     let refusal = Refusal::new(Reason::Progressing, ConditionType::Ready, message);
     let mut report = stopped(&refusal, context);

@@ -207,7 +207,7 @@ async fn what_is_unclear_is_named_with_the_way_to_clear_it_and_exits_with_two() 
 
     let (code, text, error) = orphans(world, &[]).await?;
     assert_eq!(code, Some(2), "{text}{error}");
-    assert!(text.starts_with("Nothing is certainly left over"), "{text}");
+    assert!(text.starts_with("No role, configuration or statement is certainly left over"), "{text}");
     assert!(text.contains(named) && text.contains("→ set what is missing"), "{text}");
     let (code, json, _) = orphans(world, &["-o", "json"]).await?;
     let findings: Value = serde_json::from_str(&json)?;

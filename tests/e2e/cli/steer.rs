@@ -335,7 +335,7 @@ async fn suspend_and_resume_say_what_they_mean_and_change_nothing_twice() -> Res
     let namespace = world.namespace.as_str();
     let suspended = run(editor(world), &["suspend", NAME, "-n", namespace]).await?;
     assert_eq!(suspended.code, Some(0), "{}", suspended.error);
-    assert!(suspended.text.contains("S3 goes on to replicate"), "{}", suspended.text);
+    assert!(suspended.text.contains("S3 goes on replicating"), "{}", suspended.text);
     let says = |status: &Value| crate::support::reason(status, "Ready") == "Suspended";
     let object = world.wait(NAME, says, "to be suspended").await?;
     let again = run(editor(world), &["suspend", NAME, "-n", namespace]).await?;

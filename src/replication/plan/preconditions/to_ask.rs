@@ -97,7 +97,7 @@ pub(crate) fn require_arns_within_reach(input: &PlanInput<'_>, _: &[DriftEntry])
     let foreign = boundary.filter(|arn| account_of_arn(arn).is_some_and(|id| id != own && id != "aws"));
     let foreign = foreign.map(|arn| {
         format!(
-            "role.permissionsBoundary: {arn} is a policy of another account than the role's, {own}, and IAM takes none; name a policy of account {own} or one managed by AWS"
+            "role.permissionsBoundary: {arn} is a policy of another account than the role's, {own}, and IAM accepts none; name a policy of account {own} or one managed by AWS"
         )
     });
     Refusal::all(elsewhere.chain(foreign).map(|message| refuse(ConditionType::RoleReady, message)))
