@@ -110,12 +110,12 @@ pub struct Undecodable {
 }
 
 impl Undecodable {
-    /// The source bucket, where the spec has it in the place that this version knows.
+    /// The source bucket, where the spec has it where this version expects it.
     pub fn source(&self) -> Option<&str> {
         self.spec.pointer("/source/bucket")?.as_str().filter(|name| !name.is_empty())
     }
 
-    /// The id and the destination bucket of each rule, where the spec has all of them in the places that this version knows.
+    /// The id and the destination bucket of each rule, where the spec has all of them where this version expects them.
     pub fn rules(&self) -> Option<Vec<(&str, &str)>> {
         self.spec.get("rules")?.as_array()?.iter().map(id_and_destination).collect()
     }
@@ -563,9 +563,9 @@ pub mod tests {
         drop(listener);
         let client = Client::try_from(Config::new(address.parse().unwrap())).unwrap();
         let kubernetes = Kubernetes { client, namespace: "data".to_owned() };
-        let said = kubernetes.list(&ScopeArgs::everywhere()).await.unwrap_err().to_string();
-        assert!(said.contains("gives no answer: Connection refused"), "{said}");
-        assert!(said.ends_with("(kubectl cluster-info)"), "{said}");
+        let error = kubernetes.list(&ScopeArgs::everywhere()).await.unwrap_err().to_string();
+        assert!(error.contains("gives no answer: Connection refused"), "{error}");
+        assert!(error.ends_with("(kubectl cluster-info)"), "{error}");
     }
 
     #[tokio::test]

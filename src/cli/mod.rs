@@ -200,10 +200,10 @@ mod tests {
     #[test]
     fn a_person_without_credentials_is_sent_to_their_own_environment() {
         let failure = |class| Failure::new(class, "sts:GetCallerIdentity", "s", "no answer");
-        let said = CliError::from(failure(FailureClass::Credentials)).to_string();
-        assert!(said.contains("AWS_PROFILE") && !said.contains("pod"), "{said}");
-        let said = CliError::from(failure(FailureClass::Unavailable)).to_string();
-        assert!(said.contains("no answer") && !said.contains("trying again"), "{said}");
+        let error = CliError::from(failure(FailureClass::Credentials)).to_string();
+        assert!(error.contains("AWS_PROFILE") && !error.contains("pod"), "{error}");
+        let error = CliError::from(failure(FailureClass::Unavailable)).to_string();
+        assert!(error.contains("no answer") && !error.contains("trying again"), "{error}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! What the state of a job means.
+//! Decides what the state of a job means for its backfill.
 //!
-//! In: a job as S3 describes it, and what the user wishes. Out: the reason and the message of `Ready`, whether the backfill
-//! has ended, and the change of the job to ask for.
+//! In: a job as S3 describes it, and what the user wishes. Out: the reason and the message of `Ready`, whether the
+//! backfill has ended, and the change of the job to ask for.
 
 use jiff::SignedDuration;
 

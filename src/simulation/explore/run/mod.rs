@@ -82,7 +82,7 @@ struct Process {
 struct Check {
     number: usize,
     process: usize,
-    /// The place of the resource in the scene; accounts come after the resources, and then backfills.
+    /// The index of the resource in the scene; accounts come after the resources, and then backfills.
     resource: usize,
     future: Reconcile,
     /// All that its future position depends on, as a hash.
@@ -425,12 +425,12 @@ impl Run {
     }
 
     fn decode(&mut self, name: &ObjectName, object: Option<&Value>) {
-        let place = self
+        let found = self
             .scene
             .resources
             .iter()
             .position(|resource| *name == ObjectName::replication(NAMESPACE, resource));
-        if let Some(held) = place.and_then(|place| self.objects.get_mut(place)) {
+        if let Some(held) = found.and_then(|index| self.objects.get_mut(index)) {
             *held = object.and_then(|object| BucketReplication::deserialize(object).ok());
         }
     }
@@ -446,7 +446,7 @@ impl Run {
         }
     }
 
-    /// The name of a place without its count.
+    /// The name of a point without its count.
     fn name(&self, point: RunPoint) -> String {
         match point {
             RunPoint::Idle => "idle".to_owned(),
@@ -487,7 +487,7 @@ impl Run {
     }
 
     /// The state, as a hash: equal states go on in the same way, and so do a state and the one in which two equal
-    /// resources have changed places.
+    /// resources are exchanged.
     pub fn state(&self) -> u64 {
         let own = self.own_state();
         self.mirror.as_ref().map_or(own, |mirror| own.min(mirror.own_state()))
@@ -558,10 +558,10 @@ impl Run {
         self.violation.get_or_insert(found);
     }
 
-    fn tell(&mut self, sentence: impl FnOnce(&Run) -> String) {
+    fn note(&mut self, sentence: impl FnOnce(&Run) -> String) {
         if self.story.is_some() {
-            let told = sentence(self);
-            self.story.as_mut().into_iter().for_each(|story| story.push(told.clone()));
+            let noted = sentence(self);
+            self.story.as_mut().into_iter().for_each(|story| story.push(noted.clone()));
         }
     }
 }

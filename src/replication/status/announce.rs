@@ -19,7 +19,7 @@ use crate::replication::status::context::StatusContext;
 use crate::replication::step::Step;
 
 /// The status to write before these steps are executed. `None`: the present one remembers all that they may make.
-pub fn ahead(
+pub fn announce(
     input: &PlanInput<'_>,
     plan: &Plan,
     steps: &[Step],
@@ -52,8 +52,8 @@ pub fn ahead(
         bucket_policies: described.bucket_policies,
         ..previous.clone()
     };
-    // While the status says that the configuration is not there, no backfill begins, and the report that says otherwise sets
-    // the time: a write that S3 refuses at each try costs no write to Kubernetes.
+    // While the status says that the configuration is not there, no backfill begins, and the report that says otherwise
+    // sets the time: a write that S3 refuses at each try costs no write to Kubernetes.
     let is_unreported = configures && !is_unconfigured(previous);
     let announces = ahead.announced_configuration != previous.announced_configuration;
     if announces && builder.shown_as_announced().is_some() {
