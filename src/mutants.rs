@@ -1,7 +1,8 @@
 //! Plausible faults, switched on one at a time: the exploration has to find each of them.
 //!
-//! In: the fault that a test or the exploration switches on. Out: whether the code at a place acts by it. Only tests
-//! and the exploration can switch one on; in every other build a switch is `false` when it is compiled.
+//! In: the fault that a test or the exploration switches on. Out: whether the code at one point acts by it. Only tests
+//! and the exploration can switch one on; in every other build a switch is `false` when it is compiled. A new fault
+//! begins here, as a variant of [`Mutant`].
 
 /// A fault that a change of the code could bring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

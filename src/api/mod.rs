@@ -3,7 +3,7 @@
 //!
 //! In: nothing of the crate. Out: types for every other module, and the CRDs. No I/O and no AWS types. A new kind
 //! begins here as a folder. It also needs its definition in `crd.rs`, its store in `controllers/index.rs`, a controller
-//! of its own beside the others, and its line in `controllers/run.rs`, where
+//! of its own beside the others, and its lines in `controllers/assemble.rs` and `controllers/run.rs`, where
 //! `runtime/manager.rs` starts it.
 
 mod aws_account;

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_with_another_role_or_of_a_deleted_one_begins_anew() {
+    fn an_account_with_another_role_or_of_a_deleted_one_begins_again() {
         let connector = build_connector();
         let prod = account("prod", "111111111111", Some("operator"));
         let first = connector.entry(&prod);

@@ -98,8 +98,8 @@ pub fn is_bare(failure: &Failure) -> bool {
     failure.code.starts_with("HTTP ")
 }
 
-/// Whether AWS answered, by a code of its own, that something does not exist: the service works. A page of 404 that a proxy
-/// on the way wrote has no such code.
+/// Whether AWS answered, by a code of its own, that something does not exist: the service works. A page of 404 that a
+/// proxy on the way wrote has no such code.
 pub fn names_an_absence<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     let status = error.raw_response().map(|response| response.status().as_u16());
     status == Some(404) && error.code().is_some_and(is_code)
@@ -149,9 +149,9 @@ pub fn name_region(failure: Failure, region: &str, home: &str) -> Failure {
     if !may_be_disabled || region.is_empty() || region == home {
         return failure;
     }
-    let said = failure.detail.trim_end_matches('.');
+    let answer = failure.detail.trim_end_matches('.');
     let detail =
-        format!("{said}; this was in {region}: if the account has not enabled that Region, enable it");
+        format!("{answer}; this was in {region}: if the account has not enabled that Region, enable it");
     Failure { detail, ..failure }
 }
 
@@ -189,8 +189,8 @@ pub fn is_throttling(code: &str) -> bool {
     )
 }
 
-/// Whether a text has the form of AWS's error codes. A page that a proxy wrote may have any text in this
-/// place.
+/// Whether a text has the form of AWS's error codes. A page that a proxy wrote may have any text
+/// there.
 pub fn is_code(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
 }

@@ -450,15 +450,15 @@ mod tests {
             spec: serde_json::from_value(json!({"accountId": "111111111111", "allow": allow})).unwrap(),
         };
         assert!(require(&account(json!(["Backfill"])), &args, &resource).is_ok());
-        let said = require(&account(json!(["Canary"])), &args, &resource).unwrap_err().to_string();
+        let error = require(&account(json!(["Canary"])), &args, &resource).unwrap_err().to_string();
         assert!(
-            said.starts_with("no backfill of orders is created: AwsAccount prod does not allow"),
-            "{said}"
+            error.starts_with("no backfill of orders is created: AwsAccount prod does not allow"),
+            "{error}"
         );
-        assert!(said.contains("spec.allow"), "{said}");
+        assert!(error.contains("spec.allow"), "{error}");
         let command =
             r#"→ kubectl patch awsaccount prod --type merge -p '{"spec":{"allow":["Canary","Backfill"]}}'"#;
-        assert!(said.ends_with(command), "{said}");
+        assert!(error.ends_with(command), "{error}");
     }
 
     fn running(succeeded: u64, failed: u64) -> BackfillView {

@@ -150,12 +150,12 @@ pub struct Undecodable {
 }
 
 impl Undecodable {
-    /// The source bucket, where the spec has it in the place that this version knows.
+    /// The source bucket, where the spec has it where this version expects it.
     pub fn source(&self) -> Option<&str> {
         self.spec.pointer("/source/bucket")?.as_str().filter(|name| !name.is_empty())
     }
 
-    /// The id and the destination bucket of each rule, where the spec has all of them in the places that this version knows.
+    /// The id and the destination bucket of each rule, where the spec has all of them where this version expects them.
     pub fn rules(&self) -> Option<Vec<(&str, &str)>> {
         self.spec.get("rules")?.as_array()?.iter().map(id_and_destination).collect()
     }

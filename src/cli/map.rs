@@ -88,20 +88,20 @@ impl Map<'_> {
     }
 }
 
-/// The map: below each place (account and Region) its sources, and below each source its destinations. Last, the command
+/// The map: below each account and Region its sources, and below each source its destinations. Last, the command
 /// that shows why the worst of them is marked.
 ///
 /// `program`: as it was typed, and the flags that named the cluster.
 pub fn text(views: &[ReplicationView], layout: &Layout, program: (&str, &str)) -> String {
     let Map { summary, arrows } = Map::of(views);
     let mut text = format!("{}\n", layout.paint(Tone::Strong, &layout.wrap(&summary.sentence(), "")));
-    let mut places: BTreeMap<String, BTreeMap<&str, Vec<Arrow<'_>>>> = BTreeMap::new();
+    let mut scopes: BTreeMap<String, BTreeMap<&str, Vec<Arrow<'_>>>> = BTreeMap::new();
     for arrow in arrows {
-        let sources = places.entry(place(arrow.source)).or_default();
+        let sources = scopes.entry(account_and_region(arrow.source)).or_default();
         sources.entry(&arrow.source.bucket).or_default().push(arrow);
     }
-    for (place, sources) in places {
-        text.push_str(&format!("\n{}\n", layout.paint(Tone::Strong, &printable(&place))));
+    for (scope, sources) in scopes {
+        text.push_str(&format!("\n{}\n", layout.paint(Tone::Strong, &printable(&scope))));
         for (source, arrows) in sources {
             text.push_str(&format!("  {}\n", printable(source)));
             for (index, arrow) in arrows.iter().enumerate() {
@@ -114,8 +114,8 @@ pub fn text(views: &[ReplicationView], layout: &Layout, program: (&str, &str)) -
                     if arrow.verdict.is_well() { String::new() } else { format!(" ({})", arrow.reason) };
                 let rule = format!("{}/{} rule {}{disabled}{why}", arrow.namespace, arrow.name, arrow.rule);
                 let rule = layout.paint(Tone::Dim, &printable(&rule));
-                let place = printable(&self::place(arrow.destination));
-                let line = format!("{sign} {bucket} {place}  {rule}");
+                let scope = printable(&account_and_region(arrow.destination));
+                let line = format!("{sign} {bucket} {scope}  {rule}");
                 let rail = if index + 1 == arrows.len() { " " } else { "│" };
                 let (first, more) = (format!("  {elbow}{shaft} "), format!("  {rail}      "));
                 text.push_str(&format!("{}\n", layout.fill(&line, &first, &more)));
@@ -130,7 +130,7 @@ pub fn text(views: &[ReplicationView], layout: &Layout, program: (&str, &str)) -
 }
 
 /// The account and the Region of a bucket, as far as they are known.
-pub fn place(bucket: &BucketView) -> String {
+pub fn account_and_region(bucket: &BucketView) -> String {
     let account = bucket.account.clone();
     let account = account.or_else(|| bucket.account_ref.as_ref().map(|name| format!("AwsAccount {name}")));
     let account = account.unwrap_or_else(|| "unknown account".to_owned());
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_resource_knows_of_a_bucket_is_said_of_it_where_it_is_in_conflict() {
+    fn what_another_resource_knows_of_a_bucket_is_reported_for_it_where_it_is_in_conflict() {
         let layout = Layout { width: None, height: None, color: false };
         let owner = resource("orders", &[["Ready", "True", "Applied", "m"]]);
         let mut second = resource("copy", &[["Ready", "False", "SourceConflict", "data/orders owns it."]]);

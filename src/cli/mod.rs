@@ -62,7 +62,7 @@ enum Command {
     Status(status::StatusArgs),
     /// Ask the operator to check one replication now, wait for the answer, and print it
     Check(check::CheckArgs),
-    /// Stop the operator's checks of replications; S3 goes on to replicate as configured
+    /// Stop the operator's checks of replications; S3 goes on replicating as configured
     Suspend(suspend::SuspendArgs),
     /// Let the operator check suspended replications again
     Resume(suspend::SuspendArgs),

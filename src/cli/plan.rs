@@ -50,11 +50,11 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
         .in_namespace(args.kubernetes.namespace.as_deref())
         .with_resources()?;
     let mut directory = AccountLookup::new(&manifests, &args.kubernetes.cluster);
-    let identities = AwsConnector::from_env(args.aws.settings(), aws::AwsMetrics::default()).await;
+    let connector = AwsConnector::from_env(args.aws.settings(), aws::AwsMetrics::default()).await;
     let mut plans = Vec::new();
     for resource in &manifests.resources {
         let plan = match directory.accounts_of(resource).await? {
-            Ok(accounts) => plan_one(resource, &accounts, &identities).await?,
+            Ok(accounts) => plan_one(resource, &accounts, &connector).await?,
             Err(refusals) => Plan::refused(refusals),
         };
         plans.push((resource, plan));
@@ -89,14 +89,14 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
 async fn plan_one(
     resource: &BucketReplication,
     accounts: &Accounts,
-    identities: &AwsConnector,
+    connector: &AwsConnector,
 ) -> Result<Plan, CliError> {
     let id = resource_id(resource);
     let status = resource.status.clone().unwrap_or_default();
     let replication = Replication { spec: &resource.spec, status: &status, id: &id, accounts };
     let read_set = ReadSet::of(&replication, true);
-    let access = identities.connect(accounts, &id).await?;
-    let observed = aws::observe(&access, &read_set).await;
+    let clients = connector.connect(accounts, &id).await?;
+    let observed = aws::observe(&clients, &read_set).await;
     let id = match &observed.role {
         Ok(Some(role)) => id.clone().completed_from(&role.tags),
         _ => id.clone(),

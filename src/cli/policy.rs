@@ -13,7 +13,7 @@ use clap::Args;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use crate::api::BucketReplicationSpec;
+use crate::api::{BucketReplication, BucketReplicationSpec, ReplicationBackfill};
 use crate::cli::account_lookup::AccountLookup;
 use crate::cli::kubernetes::FileKubeArgs;
 use crate::cli::manifests::{Manifests, resource_id};
@@ -21,6 +21,7 @@ use crate::cli::policy_backfills::needed;
 use crate::cli::{CliError, Output, write};
 use crate::iam::Partition;
 use crate::iam::arn::role_of_arn;
+use crate::iam::document::Statement;
 use crate::replication::desired::Discovered;
 use crate::replication::events::EventQueue;
 use crate::replication::events::policies::{
@@ -31,7 +32,7 @@ use crate::replication::least_privilege::{
     Grantee, account_policy, account_trust_policy, assume_roles, destination_bucket_policies, key_policies,
     operator_policy, read_metrics,
 };
-use crate::replication::{Account, Caller, Desired, DesiredRole, Replication};
+use crate::replication::{Account, Accounts, Caller, Desired, DesiredRole, Refusal, Replication};
 
 #[derive(Debug, Args)]
 pub struct PolicyArgs {
@@ -47,8 +48,8 @@ pub struct PolicyArgs {
     /// ARN of the operator's own AWS identity; with it, the trust policies of the roles that it assumes are printed too
     #[arg(long, value_name = "ARN")]
     operator_arn: Option<String>,
-    /// URL of an SQS queue that the operator reads events from; the policy of the queue is printed too, and the notification
-    /// configuration by which a source's bucket reports failures to it. May be repeated
+    /// URL of an SQS queue that the operator reads events from; the policy of the queue is printed too, and the
+    /// notification configuration by which a source's bucket reports failures to it. May be repeated
     #[arg(long, env = "EVENT_QUEUE", value_name = "URL", value_delimiter = ',')]
     event_queue: Vec<EventQueue>,
     /// Region that decides the partition of ARNs, for resources that name no Region
@@ -69,9 +70,9 @@ fn account_id(text: &str) -> Result<String, String> {
     if id { Ok(text.to_owned()) } else { Err("an account id has 12 digits".to_owned()) }
 }
 
-/// The policy of each queue, and of each source the notification configuration by which S3 reports failures to the queue of
-/// its Region.
-fn of_queues(queues: &[EventQueue], home: &str, sources: &[FailureSource]) -> Vec<(String, Value)> {
+/// The policy of each queue, and of each source the notification configuration by which S3 reports failures to the
+/// queue of its Region.
+fn of_queues(queues: &[EventQueue], home: &str, sources: &[FailureSource]) -> Vec<Section> {
     let reporting: Vec<(&FailureSource, &EventQueue)> =
         sources.iter().filter_map(|source| Some((source, source.queue(queues, home)?))).collect();
     let policies = queues.iter().map(|queue| {
@@ -91,118 +92,170 @@ fn of_queues(queues: &[EventQueue], home: &str, sources: &[FailureSource]) -> Ve
     policies.chain(notifications).collect()
 }
 
-pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
-    let manifests = Manifests::read(&args.filenames)?
-        .in_namespace(args.kubernetes.namespace.as_deref())
-        .with_anything()?;
-    let mut directory = AccountLookup::new(&manifests, &args.kubernetes.cluster);
-    let mut sections: Vec<(String, Value)> = Vec::new();
-    let mut all = Vec::new();
-    let mut sources = Vec::new();
-    let mut unrestricted = Vec::new();
-    let mut of_backfills = Vec::new();
-    let mut canaries: BTreeMap<String, CanaryRights> = BTreeMap::new();
-    let mut acting: BTreeMap<String, Vec<Grantee>> = BTreeMap::new();
-    for resource in &manifests.resources {
-        let accounts = directory.accounts_of(resource).await?;
-        let accounts = accounts.map_err(|refusals| PolicyError::Refused {
-            namespace: resource.namespace().unwrap_or_else(|| "default".to_owned()),
-            name: resource.name_any(),
-            message: refusals.into_iter().map(|refusal| refusal.message).collect::<Vec<_>>().join("; also: "),
-        })?;
-        let id = resource_id(resource);
+/// A policy with its title.
+type Section = (String, Value);
+
+/// What the resources of the files need.
+#[derive(Default)]
+struct Collected {
+    /// The policies of roles.
+    sections: Vec<Section>,
+    sources: Vec<FailureSource>,
+    all: Vec<Grantee>,
+    /// Those on whose source the operator's own identity acts.
+    unrestricted: Vec<Grantee>,
+    /// The others, by their `AwsAccount`.
+    acting: BTreeMap<String, Vec<Grantee>>,
+    /// What the operator's own identity needs for backfills, and for canaries in each account.
+    of_backfills: Vec<Statement>,
+    canaries: BTreeMap<String, CanaryRights>,
+}
+
+impl Collected {
+    fn add(
+        &mut self,
+        resource: &BucketReplication,
+        accounts: &Accounts,
+        backfills: &[ReplicationBackfill],
+        args: &PolicyArgs,
+    ) {
         let spec = &resource.spec;
         let own = accounts.source.as_ref().map(|account| account.spec.account_id.clone());
         let caller = Caller {
             account: own.or_else(|| args.account_id.clone()).unwrap_or_else(|| "*".to_owned()),
             partition: Partition::of_region(spec.source.region.as_deref().unwrap_or(&args.region)),
         };
-        sources.push(FailureSource {
+        self.sources.push(FailureSource {
             bucket: spec.source.bucket.clone(),
             region: spec.source.region.clone(),
             account_id: caller.account.clone(),
         });
-        let regions = spec
-            .rules
-            .iter()
-            .map(|r| (&r.destination.bucket, &r.destination.region))
-            .chain([(&spec.source.bucket, &spec.source.region)])
-            .filter_map(|(bucket, region)| Some((bucket.clone(), region.clone()?)))
-            .collect();
-        // A file does not say whether the source has Object Lock.
-        let discovered = Discovered { caller: caller.clone(), regions, object_lock: false };
-        let status = resource.status.clone().unwrap_or_default();
-        let replication = Replication { spec, status: &status, id: &id, accounts: &accounts };
-        let desired = Desired::new(&replication, &discovered);
-        if let DesiredRole::Managed(role) = &desired.role {
-            sections.push((format!("trust policy of role {}", role.name), role.trust.to_value()));
-            sections.push((format!("policy of role {}", role.name), role.permissions.to_value()));
+        let grantee = build_grantee(resource, accounts, caller);
+        if let DesiredRole::Managed(role) = &grantee.desired.role {
+            self.sections.push((format!("trust policy of role {}", role.name), role.trust.to_value()));
+            self.sections.push((format!("policy of role {}", role.name), role.permissions.to_value()));
         }
-        let backfills = needed(resource, &manifests.backfills, &accounts, &caller, &args.region);
-        sections.extend(backfills.sections);
+        let of_backfills = needed(resource, backfills, accounts, &grantee.caller, &args.region);
+        self.sections.extend(of_backfills.sections);
         if !accounts.are_restricted() {
-            of_backfills.extend(backfills.operator);
-        }
-        let former = |arn: &&str| role_of_arn(arn) != desired.role.name();
-        let former_roles = replication.remembered_roles().filter(former).map(str::to_owned).collect();
-        let (management, source_keys) = (spec.management_policy, spec.source.kms_key_arns.clone());
-        let grantee = Grantee { desired, caller, management, source_keys, former_roles };
-        if !accounts.are_restricted() {
+            self.of_backfills.extend(of_backfills.operator);
             let Caller { account, partition } = &grantee.caller;
-            canaries.entry(account.clone()).or_default().add(spec, account, *partition);
-            unrestricted.push(grantee.clone());
+            self.canaries.entry(account.clone()).or_default().add(spec, account, *partition);
+            self.unrestricted.push(grantee.clone());
         }
         if let Some(account) = &accounts.source {
-            acting.entry(account.name.clone()).or_default().push(grantee.clone());
+            self.acting.entry(account.name.clone()).or_default().push(grantee.clone());
         }
-        all.push(grantee);
+        self.all.push(grantee);
     }
-    for (bucket, policy) in destination_bucket_policies(&all) {
-        sections.push((format!("bucket policy of destination {bucket}"), policy.to_value()));
+
+    /// The policies of destinations and keys in other accounts.
+    fn of_other_accounts(&self) -> impl Iterator<Item = Section> {
+        let buckets = destination_bucket_policies(&self.all)
+            .into_iter()
+            .map(|(bucket, policy)| (format!("bucket policy of destination {bucket}"), policy.to_value()));
+        let keys = key_policies(&self.all).into_iter();
+        buckets.chain(
+            keys.map(|(key, statements)| {
+                (format!("statements for the policy of key {key}"), json!(statements))
+            }),
+        )
     }
-    for (key, statements) in key_policies(&all) {
-        let title = format!("statements for the policy of key {key}");
-        sections.push((title, json!(statements)));
+
+    /// The policy of the operator's own identity; `None`: it needs nothing.
+    fn of_operator(&self, accounts: &[Account], args: &PolicyArgs) -> Option<Section> {
+        let partition = Partition::of_region(&args.region);
+        let mut own = operator_policy(&self.unrestricted);
+        own.statement.extend(self.of_backfills.iter().cloned());
+        let canaries = self.canaries.iter();
+        own.statement
+            .extend(canaries.flat_map(|(account, rights)| rights.clone().statements(account, partition)));
+        own.statement.extend(read_metrics(&self.unrestricted));
+        own.statement.extend(assume_roles(accounts));
+        own.statement.extend(read_queues(&args.event_queue, &args.region));
+        (!own.statement.is_empty()).then(|| ("policy of the operator".to_owned(), own.to_value()))
     }
-    sections.extend(of_queues(&args.event_queue, &args.region, &sources));
-    let mut own = operator_policy(&unrestricted);
-    own.statement.extend(of_backfills);
-    let region = Partition::of_region(&args.region);
-    own.statement
-        .extend(canaries.into_iter().flat_map(|(account, rights)| rights.statements(&account, region)));
-    own.statement.extend(read_metrics(&unrestricted));
-    own.statement.extend(assume_roles(&manifests.accounts));
-    own.statement.extend(read_queues(&args.event_queue, &args.region));
-    if !own.statement.is_empty() {
-        sections.push(("policy of the operator".to_owned(), own.to_value()));
-    }
-    for account in &manifests.accounts {
+
+    /// The policies of the operator's identity in an account.
+    fn of_account(&self, account: &Account, manifests: &Manifests, args: &PolicyArgs) -> Vec<Section> {
         let Account { name, spec } = account;
-        let mut policy = account_policy(account, &manifests.accounts, region);
-        policy.statement.extend(read_metrics(acting.get(name).into_iter().flatten()));
+        let partition = Partition::of_region(&args.region);
+        let mut policy = account_policy(account, &manifests.accounts, partition);
+        policy.statement.extend(read_metrics(self.acting.get(name).into_iter().flatten()));
         let specs: Vec<&BucketReplicationSpec> = manifests.resources.iter().map(|r| &r.spec).collect();
-        let rights = CanaryRights::of_account(spec, &specs, region);
-        policy.statement.extend(rights.statements(&spec.account_id, region));
-        sections.push((format!("policy of the operator in AwsAccount {name}"), policy.to_value()));
+        let rights = CanaryRights::of_account(spec, &specs, partition);
+        policy.statement.extend(rights.statements(&spec.account_id, partition));
+        let mut sections = vec![(format!("policy of the operator in AwsAccount {name}"), policy.to_value())];
         if let Some((role, operator)) = spec.assume_role.as_ref().zip(args.operator_arn.as_deref()) {
-            let title = format!("trust policy of role {}", role.arn);
-            sections.push((title, account_trust_policy(role, operator).to_value()));
+            let trust = account_trust_policy(role, operator);
+            sections.push((format!("trust policy of role {}", role.arn), trust.to_value()));
         }
+        sections
     }
-    let print =
+}
+
+/// What a resource needs of AWS, as far as its file says it.
+fn build_grantee(resource: &BucketReplication, accounts: &Accounts, caller: Caller) -> Grantee {
+    let spec = &resource.spec;
+    let regions = spec
+        .rules
+        .iter()
+        .map(|r| (&r.destination.bucket, &r.destination.region))
+        .chain([(&spec.source.bucket, &spec.source.region)])
+        .filter_map(|(bucket, region)| Some((bucket.clone(), region.clone()?)))
+        .collect();
+    // A file does not say whether the source has Object Lock.
+    let discovered = Discovered { caller: caller.clone(), regions, object_lock: false };
+    let (id, status) = (resource_id(resource), resource.status.clone().unwrap_or_default());
+    let replication = Replication { spec, status: &status, id: &id, accounts };
+    let desired = Desired::new(&replication, &discovered);
+    let former = |arn: &&str| role_of_arn(arn) != desired.role.name();
+    let former_roles = replication.remembered_roles().filter(former).map(str::to_owned).collect();
+    let (management, source_keys) = (spec.management_policy, spec.source.kms_key_arns.clone());
+    Grantee { desired, caller, management, source_keys, former_roles }
+}
+
+fn refused(resource: &BucketReplication, refusals: Vec<Refusal>) -> PolicyError {
+    PolicyError::Refused {
+        namespace: resource.namespace().unwrap_or_else(|| "default".to_owned()),
+        name: resource.name_any(),
+        message: refusals.into_iter().map(|refusal| refusal.message).collect::<Vec<_>>().join("; also: "),
+    }
+}
+
+pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
+    let manifests = Manifests::read(&args.filenames)?
+        .in_namespace(args.kubernetes.namespace.as_deref())
+        .with_anything()?;
+    let mut lookup = AccountLookup::new(&manifests, &args.kubernetes.cluster);
+    let mut collected = Collected::default();
+    for resource in &manifests.resources {
+        let accounts = lookup.accounts_of(resource).await?;
+        let accounts = accounts.map_err(|refusals| refused(resource, refusals))?;
+        collected.add(resource, &accounts, &manifests.backfills, &args);
+    }
+    let mut sections = std::mem::take(&mut collected.sections);
+    sections.extend(collected.of_other_accounts());
+    sections.extend(of_queues(&args.event_queue, &args.region, &collected.sources));
+    sections.extend(collected.of_operator(&manifests.accounts, &args));
+    let in_accounts = manifests.accounts.iter();
+    sections.extend(in_accounts.flat_map(|account| collected.of_account(account, &manifests, &args)));
+    print(sections, args.output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(sections: Vec<Section>, output: Output) -> Result<(), CliError> {
+    let pretty =
         |value: &Value| serde_json::to_string_pretty(value).map_err(|e| CliError::print(e.to_string()));
-    match args.output {
-        Output::Text => {
-            for (title, policy) in &sections {
-                write(&format!("# {title}\n{}\n\n", print(policy)?))?;
-            }
-        }
+    match output {
+        Output::Text => sections
+            .iter()
+            .try_for_each(|(title, policy)| write(&format!("# {title}\n{}\n\n", pretty(policy)?))),
         Output::Json => {
             let object: serde_json::Map<String, Value> = sections.into_iter().collect();
-            write(&format!("{}\n", print(&json!(object))?))?;
+            write(&format!("{}\n", pretty(&json!(object))?))
         }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

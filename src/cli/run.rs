@@ -55,8 +55,9 @@ pub struct RunArgs {
     /// spec.interval, spec.health.interval and spec.health.canary.interval; a shorter one is raised to it
     #[arg(long, env = "MIN_INTERVAL", value_name = "INTERVAL", default_value = "1m")]
     min_interval: Interval,
-    /// Address of the site of this documentation, such as https://docs.example.com: each warning event, and each message of
-    /// a condition that says that something is wrong, ends with the address of the page of its reason; absent: none
+    /// Address of the site of this documentation, such as https://docs.example.com: each warning event, and each
+    /// message of a condition that says that something is wrong, ends with the address of the page of its reason;
+    /// absent: none
     #[arg(long, env = "RUNBOOK_URL", value_name = "URL")]
     runbook_url: Option<Runbooks>,
     /// Refuse resources that would act without an AwsAccount: those without accountRef, if no AwsAccount is named default
@@ -88,8 +89,8 @@ pub struct RunArgs {
     /// Time between two checks of AWS while events cover a resource, for resources without spec.interval
     #[arg(long, env = "INTERVAL_WITH_EVENTS", value_name = "INTERVAL", default_value = "24h")]
     interval_with_events: Interval,
-    /// Time that a ReplicationBackfill waits after the operator's own last write of the replication configuration, because
-    /// S3 may still list objects by the one before; 0 for none
+    /// Time that a ReplicationBackfill waits after the operator's own last write of the replication configuration,
+    /// because S3 may still list objects by the one before; 0 for none
     #[arg(long, env = "BACKFILL_SETTLE", value_name = "DURATION", default_value = "15m", value_parser = health_interval)]
     backfill_settle: Pause,
     /// Address on which to serve /livez, /readyz and /metrics
@@ -147,7 +148,7 @@ pub enum RunError {
     Leader(#[from] LeaderArgsError),
     #[error("cannot find a Kubernetes cluster: {0}; set KUBECONFIG or run in a pod")]
     Configuration(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("cannot read namespace kube-system, whose UID identifies the cluster: {}", runtime::kube_error::describe(.0))]
+    #[error("cannot read namespace kube-system, whose UID identifies the cluster: {}", crate::ports::kube_error::describe(.0))]
     ClusterId(#[source] Box<kube::Error>),
     #[error(transparent)]
     Selector(#[from] runtime::selector::InvalidSelector),
@@ -160,6 +161,38 @@ pub enum RunError {
     Signals(#[source] std::io::Error),
 }
 
+impl RunArgs {
+    /// What the controllers are to do.
+    fn controller_settings(
+        self,
+        namespaces: Vec<String>,
+        selector: Option<String>,
+        cluster: String,
+    ) -> controllers::Settings {
+        controllers::Settings {
+            namespaces,
+            selector,
+            cluster,
+            longest_request: self.aws.settings().attempt_timeout,
+            concurrency: self.concurrency,
+            interval: self.interval,
+            min_interval: self.min_interval,
+            require_account: self.require_account,
+            read_only: self.read_only,
+            former_clusters: self.former_cluster,
+            request_interval: Duration::from_secs(self.request_interval.into()),
+            health: controllers::HealthSettings {
+                interval: Some(self.health_interval.0).filter(|interval| !interval.is_zero()),
+                window: self.health_window.0,
+            },
+            resource_metrics: self.resource_metrics,
+            backfill_settle: self.backfill_settle.0,
+            events: EventSettings { queues: self.event_queue, interval: self.interval_with_events },
+            runbooks: self.runbook_url.unwrap_or_default(),
+        }
+    }
+}
+
 pub async fn run(args: RunArgs) -> Result<(), RunError> {
     #[cfg(feature = "otlp")]
     let traces = crate::telemetry::Traces::to(args.otlp_endpoint.as_deref())?;
@@ -168,11 +201,11 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     #[cfg(not(feature = "otlp"))]
     let spans = None;
     let level = init_logs(args.log_format, &args.log_level, spans)?;
-    if let Some(file) = args.log_level_file.filter(|file| !file.as_os_str().is_empty()) {
+    if let Some(file) = args.log_level_file.clone().filter(|file| !file.as_os_str().is_empty()) {
         let otherwise = args.log_level.clone();
         tokio::spawn(async move { follow_log_level(&file, &otherwise, &level).await });
     }
-    let (namespaces, selector) = (unique_namespaces(&args.namespaces), given_selector(args.selector));
+    let (namespaces, selector) = (unique_namespaces(&args.namespaces), given_selector(args.selector.clone()));
     let longest_request = args.aws.settings().attempt_timeout;
     let election = args.leader.settings(&scope(&namespaces, selector.as_deref()), longest_request)?;
     let (mut registry, aws_metrics) = (Registry::default(), aws::AwsMetrics::default());
@@ -203,40 +236,12 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         // Each resource reports this in its status, and credentials may still arrive.
         Err(failure) => warn!(detail = failure.message(), "started without a working AWS identity"),
     }
-    let settings = controllers::Settings {
-        namespaces,
-        selector,
-        concurrency: args.concurrency,
-        interval: args.interval,
-        min_interval: args.min_interval,
-        cluster,
-        require_account: args.require_account,
-        read_only: args.read_only,
-        former_clusters: args.former_cluster,
-        request_interval: Duration::from_secs(args.request_interval.into()),
-        longest_request,
-        health: controllers::HealthSettings {
-            interval: Some(args.health_interval.0).filter(|interval| !interval.is_zero()),
-            window: args.health_window.0,
-        },
-        resource_metrics: args.resource_metrics,
-        backfill_settle: args.backfill_settle.0,
-        events: EventSettings { queues: args.event_queue, interval: args.interval_with_events },
-        runbooks: args.runbook_url.unwrap_or_default(),
-    };
-    let operator = Operator {
-        client,
-        cloud,
-        settings,
-        metrics,
-        event_metrics,
-        health,
-        election,
-        shutdown: shutdown.clone(),
-    };
+    let settings = args.controller_settings(namespaces, selector, cluster);
+    let shutdown_signal = shutdown.clone();
+    let operator = Operator { client, cloud, settings, metrics, event_metrics, health, election, shutdown };
     tokio::select! {
         () = controllers::run(operator) => {}
-        () = overdue(&shutdown) => warn!("a call did not end in time; the next start checks its result"),
+        () = overdue(&shutdown_signal) => warn!("a call did not end in time; the next start checks its result"),
     }
     server.abort();
     #[cfg(feature = "otlp")]
@@ -268,8 +273,8 @@ fn given_selector(given: Option<String>) -> Option<String> {
 
 /// The resources of this operator as text for the Lease: operators for other resources must not wait for it.
 fn scope(namespaces: &[String], selector: Option<&str>) -> String {
-    let place = if namespaces.is_empty() { "*".to_owned() } else { namespaces.join(",") };
-    format!("namespaces: {place}; selector: {}", selector.unwrap_or("*"))
+    let scope = if namespaces.is_empty() { "*".to_owned() } else { namespaces.join(",") };
+    format!("namespaces: {scope}; selector: {}", selector.unwrap_or("*"))
 }
 
 /// A token that SIGTERM or Ctrl-C cancels. The operator then finishes the running steps and starts no other.

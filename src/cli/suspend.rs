@@ -56,7 +56,7 @@ pub async fn suspend(
 fn report(namespace: &str, name: &str, suspend: bool, changes: bool) -> String {
     match (suspend, changes) {
         (true, true) => format!(
-            "{namespace}/{name} is suspended: the operator checks nothing, and S3 goes on to replicate as configured\n"
+            "{namespace}/{name} is suspended: the operator checks nothing, and S3 goes on replicating as configured\n"
         ),
         (true, false) => format!("{namespace}/{name} was suspended already\n"),
         (false, true) => format!("{namespace}/{name} is resumed: the operator checks it now\n"),

@@ -1,4 +1,4 @@
-//! What the terminal can show: its width, and whether it shows colour.
+//! The abilities of the terminal: its width, and whether it shows colour.
 //!
 //! In: standard output, and the flag `--color`. Out: [`Layout`], with which text is laid out. Colour is never the only
 //! sign of anything.
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_cannot_command_the_terminal() {
+    fn text_that_others_wrote_cannot_command_the_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb\nc"), "a [2Jb c");
         assert_eq!(NARROW.wrap("a\u{1b}[2Jb", "  "), "  a [2Jb");
     }

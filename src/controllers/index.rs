@@ -16,11 +16,11 @@ use crate::api::{
     BucketReplicationStatus, ConditionType, DEFAULT_ACCOUNT, Namespaces, ObjectReplicationStatus,
 };
 use crate::controllers::status_summary::StatusSummary;
-use crate::controllers::{Guarded, GuardedAccount, GuardedBackfill};
+use crate::controllers::{Guarded, GuardedAwsAccount, GuardedBackfill};
 use crate::mutants::{Mutant, is_on};
 use crate::replication::authorize::accounts::{references, unreadable};
 use crate::replication::events::Lookup;
-use crate::replication::health::Mending;
+use crate::replication::health::RetriedFailures;
 use crate::replication::{Account, Refusal};
 use crate::runtime::packing::Packing;
 use crate::runtime::store::{Change, Keeping, Key, Store};
@@ -40,7 +40,7 @@ pub enum ReplicationKey {
 }
 
 pub type Replications = Store<Guarded, ReplicationKey, StatusSummary>;
-pub type AwsAccounts = Store<GuardedAccount>;
+pub type AwsAccounts = Store<GuardedAwsAccount>;
 /// By the key of the replication that a backfill refers to.
 pub type Backfills = Store<GuardedBackfill, Key>;
 
@@ -98,13 +98,14 @@ impl Index {
     }
 
     /// Takes in an account, as its watch does.
-    pub fn apply_account(&self, account: GuardedAccount) -> Vec<Change<GuardedAccount>> {
+    pub fn apply_account(&self, account: GuardedAwsAccount) -> Vec<Change<GuardedAwsAccount>> {
         let changes = self.accounts.apply(account);
         changes.iter().for_each(|change| self.observe_account(change));
         changes
     }
 
-    /// Notes whether the status of a changed resource names an account. The watch calls it after the store has the change.
+    /// Notes whether the status of a changed resource names an account. The watch calls it after the store has the
+    /// change.
     pub fn observe(&self, change: &Change<Guarded>) {
         let Change::Applied { after, .. } = change else { return };
         let status = after.0.as_ref().ok().and_then(|resource| resource.status.as_ref());
@@ -118,7 +119,7 @@ impl Index {
     }
 
     /// Notes that there is an account. The watch calls it after the store has the change.
-    pub fn observe_account(&self, change: &Change<GuardedAccount>) {
+    pub fn observe_account(&self, change: &Change<GuardedAwsAccount>) {
         let (Change::Applied { after: account, .. } | Change::Deleted(account)) = change;
         if self.concerns(account) {
             self.seen_accounts.store(true, Ordering::Release);
@@ -126,9 +127,9 @@ impl Index {
     }
 
     /// Whether an account restricts resources of the watched namespaces: the default one restricts all, and another one
-    /// those whose namespace it names. An account that selects namespaces by labels alone, and one that cannot be read, may
-    /// be for a watched namespace: labels change, and breaking an account must not allow more than before.
-    fn concerns(&self, account: &GuardedAccount) -> bool {
+    /// those whose namespace it names. An account that selects namespaces by labels alone, and one that cannot be read,
+    /// may be for a watched namespace: labels change, and breaking an account must not allow more than before.
+    fn concerns(&self, account: &GuardedAwsAccount) -> bool {
         if self.namespaces.is_empty() || account.name_any() == DEFAULT_ACCOUNT {
             return true;
         }
@@ -140,8 +141,8 @@ impl Index {
         }
     }
 
-    /// Whether an `AwsAccount` for the watched namespaces exists, was seen by this process, or was acted under by what the
-    /// status of a resource says. Deleting the last account must not allow more than before.
+    /// Whether an `AwsAccount` for the watched namespaces exists, was seen by this process, or was acted under by what
+    /// the status of a resource says. Deleting the last account must not allow more than before.
     pub fn has_seen_accounts(&self) -> bool {
         self.seen_accounts.load(Ordering::Acquire) && !is_on(Mutant::AccountsForgotten)
     }
@@ -173,8 +174,8 @@ impl Index {
     }
 
     /// What the completed backfills of a replication replicated of what had failed, oldest first.
-    pub fn mendings(&self, replication: &Key) -> Vec<Mending> {
-        self.backfills_of(replication).iter().filter_map(|backfill| mending(backfill)).collect()
+    pub fn retried_failures(&self, replication: &Key) -> Vec<RetriedFailures> {
+        self.backfills_of(replication).iter().filter_map(|backfill| retried_failures_of(backfill)).collect()
     }
 
     /// The keys of the resources that refer to this `AwsAccount`, oldest first.
@@ -208,8 +209,8 @@ impl Index {
         self.replications.count(&ReplicationKey::Account(account.to_owned()))
     }
 
-    /// Whether the watch of `AwsAccount` resources has only failed for so long that an administrator's change may have been
-    /// missed.
+    /// Whether the watch of `AwsAccount` resources has only failed for so long that an administrator's change may have
+    /// been missed.
     pub fn accounts_are_unseen(&self, now: Instant) -> bool {
         self.accounts.unseen_for(now) > MAX_UNSEEN
     }
@@ -237,7 +238,7 @@ impl Index {
 impl Index {
     /// The readable `AwsAccount`s for an account, by name.
     pub fn accounts_of(&self, account_id: &str) -> Vec<Account> {
-        let account = |object: Arc<GuardedAccount>| {
+        let account = |object: Arc<GuardedAwsAccount>| {
             let readable = object.0.as_ref().ok().filter(|account| account.spec.account_id == account_id)?;
             Some(Account { name: readable.name_any(), spec: readable.spec.clone() })
         };
@@ -277,12 +278,12 @@ pub fn completed_at(object: &GuardedBackfill) -> Option<Timestamp> {
 }
 
 /// What a backfill that completed without a failure replicated of what had failed.
-pub fn mending(object: &GuardedBackfill) -> Option<Mending> {
+pub fn retried_failures_of(object: &GuardedBackfill) -> Option<RetriedFailures> {
     let completed = completed_at(object)?;
     let backfill = object.0.as_ref().ok()?;
     let spec = &backfill.spec;
     let before = backfill.status.as_ref().and_then(|status| status.created_before.as_ref());
-    spec.statuses.contains(&ObjectReplicationStatus::Failed).then(|| Mending {
+    spec.statuses.contains(&ObjectReplicationStatus::Failed).then(|| RetriedFailures {
         prefixes: spec.prefixes.clone(),
         created_after: spec.created_after.as_ref().map(|after| after.0),
         to: before.map_or(completed, |before| before.0.min(completed)),
@@ -430,8 +431,8 @@ pub(crate) mod tests {
         }
     }
 
-    /// When the backfill of a spec completed, and up to when it mends, in seconds.
-    fn mended(spec: serde_json::Value, status: serde_json::Value) -> (Option<i64>, Option<i64>) {
+    /// When the backfill of a spec completed, and up to when it retried failures, in seconds.
+    fn times(spec: serde_json::Value, status: serde_json::Value) -> (Option<i64>, Option<i64>) {
         let mut object = serde_json::json!({
             "apiVersion": "s3replication.dev/v1alpha1",
             "kind": "ReplicationBackfill",
@@ -451,21 +452,21 @@ pub(crate) mod tests {
         index.backfills.apply(DeserializeGuard(Ok(serde_json::from_value(object).unwrap())));
         let replication = Key::namespaced("data", "orders");
         let seconds = |time: Option<Timestamp>| time.map(Timestamp::as_second);
-        let mended = index.mendings(&replication).first().map(|mending| mending.to);
-        (seconds(index.backfilled(&replication)), seconds(mended))
+        let retried = index.retried_failures(&replication).first().map(|one| one.to);
+        (seconds(index.backfilled(&replication)), seconds(retried))
     }
 
     #[test]
-    fn only_a_backfill_of_what_failed_mends_and_only_what_failed_before_its_objects_were_chosen() {
+    fn only_a_backfill_of_failed_objects_retries_failures_and_only_those_before_its_objects_were_chosen() {
         use serde_json::json;
         let ended = json!({"createdBefore": "1970-01-01T00:00:10Z", "finishedAt": "1970-01-01T00:01:00Z"});
-        assert_eq!(mended(json!({}), ended.clone()), (Some(60), Some(10)));
-        assert_eq!(mended(json!({"statuses": ["Failed"]}), ended.clone()), (Some(60), Some(10)));
-        assert_eq!(mended(json!({"statuses": ["NotReplicated"]}), ended.clone()), (Some(60), None));
-        assert_eq!(mended(json!({}), json!({"finishedAt": "1970-01-01T00:01:00Z"})), (Some(60), Some(60)));
+        assert_eq!(times(json!({}), ended.clone()), (Some(60), Some(10)));
+        assert_eq!(times(json!({"statuses": ["Failed"]}), ended.clone()), (Some(60), Some(10)));
+        assert_eq!(times(json!({"statuses": ["NotReplicated"]}), ended.clone()), (Some(60), None));
+        assert_eq!(times(json!({}), json!({"finishedAt": "1970-01-01T00:01:00Z"})), (Some(60), Some(60)));
         let future = json!({"createdBefore": "1970-01-01T01:00:00Z", "finishedAt": "1970-01-01T00:01:00Z"});
-        assert_eq!(mended(json!({}), future), (Some(60), Some(60)), "nothing is known of later failures");
-        assert_eq!(mended(json!({}), json!({"createdBefore": "1970-01-01T00:00:10Z"})), (None, None));
+        assert_eq!(times(json!({}), future), (Some(60), Some(60)), "nothing is known of later failures");
+        assert_eq!(times(json!({}), json!({"createdBefore": "1970-01-01T00:00:10Z"})), (None, None));
     }
 
     #[test]

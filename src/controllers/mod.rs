@@ -1,8 +1,10 @@
 //! The controllers: one folder for each kind, and what they share.
 //!
 //! In: changes that the watches report, and time. Out: writes to AWS and to the status of resources, through the ports.
-//! The controller of a new kind is a folder here, and a line in `run.rs`.
+//! The types of a new kind are a folder of `api/`; its controller is a folder here, with a line in
+//! `assemble.rs` and in `run.rs`.
 
+pub mod assemble;
 pub mod aws_account;
 pub mod bucket_replication;
 pub mod events;
@@ -23,7 +25,7 @@ use crate::api::{AwsAccount, BucketReplication, ReplicationBackfill};
 pub type Guarded = DeserializeGuard<BucketReplication>;
 
 /// An account as it comes from the API server.
-pub type GuardedAccount = DeserializeGuard<AwsAccount>;
+pub type GuardedAwsAccount = DeserializeGuard<AwsAccount>;
 
 /// A backfill as it comes from the API server.
 pub type GuardedBackfill = DeserializeGuard<ReplicationBackfill>;

@@ -1,6 +1,7 @@
-//! Assembles the controllers, a line for each kind, and runs them.
+//! Runs the controllers: watches, leads, sweeps and reads event queues.
 //!
-//! In: clients, settings, the election and a signal to stop. Out: nothing; it returns when the operator has stopped.
+//! In: clients, settings, the election and a signal to stop. Out: nothing; it returns when the operator has stopped. Each
+//! kind has its line here, with the scope of its watch, and one in `assemble.rs`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,27 +12,16 @@ use kube::runtime::events::Reporter;
 use tokio_util::sync::CancellationToken;
 
 use crate::aws::AwsConnector;
-use crate::controllers::aws_account;
-use crate::controllers::aws_account::controller::{AwsAccountController, CONCURRENCY};
-use crate::controllers::bucket_replication::bucket_locks::BucketLocks;
-use crate::controllers::bucket_replication::context::Context;
-use crate::controllers::bucket_replication::controller::BucketReplicationController;
-use crate::controllers::bucket_replication::evidence_store::EvidenceStore;
+use crate::controllers::assemble::{Controllers, Parts};
 use crate::controllers::bucket_replication::fleet_snapshot::fleet_snapshot;
-use crate::controllers::bucket_replication::memory::Memory;
 use crate::controllers::bucket_replication::sweep::sweep_forever;
-use crate::controllers::events::{Events, Receiver, Setup};
-use crate::controllers::index::Index;
-use crate::controllers::replication_backfill;
-use crate::controllers::replication_backfill::controller::ReplicationBackfillController;
+use crate::controllers::events::Receiver;
 use crate::controllers::settings::Settings;
 use crate::runtime::clock::Clock;
 use crate::runtime::controller::{Instruments, Runner};
 use crate::runtime::leader::Election;
 use crate::runtime::manager::{Manager, Scope};
 use crate::runtime::object_writer::ObjectWriter;
-use crate::runtime::tracker::ReconcileTracker;
-use crate::runtime::triggers::Triggers;
 use crate::telemetry::{EventMetrics, Metrics, ProcessHealth};
 
 /// What the operator runs with.
@@ -49,91 +39,46 @@ pub struct Operator {
 /// Watches, and reconciles while this process leads, until `shutdown`, and then until what runs has ended.
 pub async fn run(operator: Operator) {
     let Operator { client, cloud, settings, metrics, event_metrics, health, election, shutdown } = operator;
-    let index = Arc::new(match settings.events.queues.as_slice() {
-        [] => Index::new(&settings.namespaces),
-        _ => Index::with_events(&settings.namespaces),
-    });
-    let tracker = Arc::new(ReconcileTracker::default());
-    let leadership = election.leadership();
     let reporter = Reporter {
         controller: "s3-replication-operator".to_owned(),
         instance: std::env::var("POD_NAME").ok(),
     };
     let cluster = Arc::new(ObjectWriter::new(client.clone(), reporter, settings.runbooks.clone()));
-    let (replications, accounts) = (Triggers::new(settings.concurrency), Triggers::new(CONCURRENCY));
-    let backfills = Triggers::new(replication_backfill::controller::CONCURRENCY);
-    let events = Arc::new(Events::new(Setup {
-        settings: settings.events.clone(),
-        interval: settings.interval.clone(),
-        index: index.clone(),
-        replications: replications.clone(),
-        accounts: accounts.clone(),
-        clock: Clock::System,
-        metrics: event_metrics,
-    }));
-    metrics.collect_from({
-        let (index, tracker, queue) = (index.clone(), tracker.clone(), replications.clone());
-        let (leadership, each) = (leadership.clone(), settings.resource_metrics);
-        move || {
-            let depth = queue.depth(Instant::now());
-            fleet_snapshot(&index, &tracker, depth, leadership.holds(), each)
-        }
-    });
     let of_replications =
         Scope { namespaces: settings.namespaces.clone(), selector: settings.selector.clone() };
-    let account_controller = AwsAccountController {
-        context: aws_account::context::Context {
-            cloud: cloud.clone(),
-            cluster: cluster.clone(),
-            index: index.clone(),
-            settings: settings.clone(),
-            clock: Clock::System,
-            requeue: Default::default(),
-            events: events.clone(),
-        },
-        replications: replications.clone(),
-        backfills: backfills.clone(),
+    let of_backfills = Scope { namespaces: settings.namespaces.clone(), selector: None };
+    let leadership = election.leadership();
+    let may_begin = {
+        let (leadership, shutdown) = (leadership.clone(), shutdown.clone());
+        move || leadership.holds() && !shutdown.is_cancelled()
     };
-    let context = Arc::new(Context {
+    let Controllers { accounts, replications, backfills } = Controllers::new(Parts {
         cloud,
         cluster,
-        index,
         settings,
         clock: Clock::System,
-        memory: Memory::default(),
-        evidence: EvidenceStore::default(),
-        bucket_locks: BucketLocks::default(),
-        may_begin: Box::new({
-            let shutdown = shutdown.clone();
-            move || leadership.holds() && !shutdown.is_cancelled()
-        }),
+        may_begin: Box::new(may_begin),
         metrics: metrics.clone(),
-        tracker: tracker.clone(),
-        events,
+        event_metrics,
     });
-    let sweep = sweep_forever(context.clone(), shutdown.clone());
+    let context = replications.context.clone();
+    let queues =
+        (replications.replications.clone(), replications.accounts.clone(), replications.backfills.clone());
+    metrics.collect_from({
+        let (context, queue) = (context.clone(), queues.0.clone());
+        move || {
+            let depth = queue.depth(Instant::now());
+            let each = context.settings.resource_metrics;
+            fleet_snapshot(&context.index, &context.tracker, depth, leadership.holds(), each)
+        }
+    });
     let receiver = Arc::new(Receiver::new(context.clone()));
-    let replication_controller = BucketReplicationController {
-        context,
-        replications: replications.clone(),
-        accounts: accounts.clone(),
-        backfills: backfills.clone(),
-    };
-    let backfill_controller = ReplicationBackfillController {
-        context: replication_backfill::context::Context {
-            shared: replication_controller.context.clone(),
-            memory: replication_backfill::memory::Memory::default(),
-        },
-        backfills: backfills.clone(),
-        replications: replications.clone(),
-    };
-    let of_backfills = Scope { namespaces: of_replications.namespaces.clone(), selector: None };
+    let sweep = tokio::spawn(sweep_forever(context.clone(), shutdown.clone()));
     let mut manager = Manager::new(client, health, shutdown);
-    let instruments = Instruments { metrics, tracker };
-    manager.add(Runner::new(replication_controller, replications, Some(instruments)), of_replications);
-    manager.add(Runner::new(account_controller, accounts, None), Scope::default());
-    manager.add(Runner::new(backfill_controller, backfills, None), of_backfills);
-    let sweep = tokio::spawn(sweep);
+    let instruments = Instruments { metrics, tracker: context.tracker.clone() };
+    manager.add(Runner::new(replications, queues.0, Some(instruments)), of_replications);
+    manager.add(Runner::new(accounts, queues.1, None), Scope::default());
+    manager.add(Runner::new(backfills, queues.2, None), of_backfills);
     manager.add_lead(move |term, shutdown| receiver.clone().lead(term, shutdown).boxed());
     manager.run(election).await;
     // It only reads: a reading may be cut off.

@@ -119,19 +119,17 @@ impl Settings {
     }
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
+#[cfg(any(test, feature = "simulation"))]
+impl Settings {
     /// Settings as `run` without flags has them.
-    pub(crate) fn settings() -> Settings {
+    pub fn without_flags(cluster: &str) -> Settings {
         Settings {
             namespaces: Vec::new(),
             selector: None,
             concurrency: 8,
-            interval: "10m".parse().unwrap(),
-            min_interval: "1m".parse().unwrap(),
-            cluster: "cluster".to_owned(),
+            interval: Interval::default(),
+            min_interval: Interval("1m".to_owned()),
+            cluster: cluster.to_owned(),
             require_account: false,
             read_only: false,
             former_clusters: Vec::new(),
@@ -143,6 +141,15 @@ pub(crate) mod tests {
             events: EventSettings::default(),
             runbooks: Runbooks::default(),
         }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn settings() -> Settings {
+        Settings::without_flags("cluster")
     }
 
     #[test]

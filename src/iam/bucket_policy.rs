@@ -27,8 +27,8 @@ const DIGEST: usize = 16;
 
 /// The beginning of the Sids of one owner's statements, from the names that distinguish it from every other owner.
 /// The names must hold no slash.
-pub fn sid(owner: &[&str]) -> String {
-    format!("{SID}{}", sha256_prefix(owner.join("/").as_bytes(), DIGEST))
+pub fn sid(names: &[&str]) -> String {
+    format!("{SID}{}", sha256_prefix(names.join("/").as_bytes(), DIGEST))
 }
 
 /// The statements with which the owner of a bucket allows roles, by their ARNs, to replicate into it.
@@ -123,10 +123,11 @@ pub fn admits(policy: Option<&Value>, sid: &str, role: &str, action: &str) -> bo
     })
 }
 
-/// The principals in a policy that are ids of deleted users and roles (`AIDA…`, `AROA…`): S3 shows those in place of the
-/// ARNs, and refuses every policy that holds one
+/// The principals in a policy that are ids of deleted users and roles (`AIDA…`, `AROA…`): S3 shows those in place of
+/// the ARNs, and refuses every policy that holds one
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-bucket-user-policy-specifying-principal-intro.html>).
-/// Statements of `sid` do not count, because they are replaced as a whole, and neither do those that [`merged`] leaves out.
+/// Statements of `sid` do not count, because they are replaced as a whole, and neither do those that [`merged`] leaves
+/// out.
 pub fn dead_principals(policy: Option<&Value>, sid: &str) -> BTreeSet<String> {
     named_principals(policy, sid).into_iter().filter(|name| is_dead(name)).collect()
 }
@@ -154,8 +155,8 @@ pub fn named_principals(policy: Option<&Value>, sid: &str) -> BTreeSet<String> {
     found
 }
 
-/// A unique id of IAM: four capitals for the kind, then at least 12 capitals and digits; for a session of a role, its name
-/// follows after a colon (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>).
+/// A unique id of IAM: four capitals for the kind, then at least 12 capitals and digits; for a session of a role, its
+/// name follows after a colon (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>).
 pub(super) fn is_dead(principal: &str) -> bool {
     let (principal, _session) = principal.split_once(':').unwrap_or((principal, ""));
     principal.len() >= 16
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_our_statements_let_a_role_do_is_found_in_them_alone() {
+    fn rights_that_our_statements_give_a_role_are_found_in_them_alone() {
         let sid = own_sid();
         let held = merged(None, &sid, &wanted(&sid)).unwrap();
         assert!(admits(Some(&held), &sid, ROLE, "s3:ReplicateObject"));

@@ -257,8 +257,8 @@ fn strings(value: Option<&Value>) -> Vec<String> {
     }
 }
 
-/// Condition operators and keys have no case, and the values of a key are a set: keys that differ by case only are one key
-/// with the values of both. A part that cannot be read is kept as its text.
+/// Condition operators and keys have no case, and the values of a key are a set: keys that differ by case only are one
+/// key with the values of both. A part that cannot be read is kept as its text.
 fn canonical_condition(condition: &Value) -> Value {
     let Value::Object(operators) = condition else {
         return condition.clone();
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_named_by_action_and_resource() {
+    fn a_difference_is_named_by_action_and_resource() {
         let want = json!({"Statement": [{"Effect": "Allow", "Action": ["s3:A", "s3:B"], "Resource": "r"}]});
         let fewer = json!({"Statement": [{"Effect": "Allow", "Action": ["s3:A"], "Resource": "r"}]});
         assert_eq!(
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_allowed_is_found_by_action_and_resource() {
+    fn an_allowed_action_is_found_by_action_and_resource() {
         let policy = json!({"Statement": [
             {"Effect": "Allow", "Action": ["s3:ReplicateObject"], "Resource": ["a/*", "b/*"]},
             {"Effect": "Deny", "Action": "s3:ReplicateObject", "Resource": "c/*"}]});

@@ -25,8 +25,8 @@ pub fn expanded(held: &Value, wanted: &Value) -> Option<Value> {
     (!compare(&expanded, held).is_empty()).then_some(expanded)
 }
 
-/// A statement without its Sid, because Sids are given once in a policy, and without principals that were deleted, because
-/// IAM refuses a policy with one. `None`: all of them were.
+/// A statement without its Sid, because Sids are given once in a policy, and without principals that were deleted,
+/// because IAM refuses a policy with one. `None`: all of them were.
 fn without_the_dead(statement: &Value) -> Option<Value> {
     let mut statement = statement.clone();
     statement.as_object_mut()?.remove("Sid");
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lacking_is_added_and_what_others_allowed_stays() {
+    fn missing_grants_are_added_and_grants_of_others_stay() {
         let wanted = policy(&[allow("A", "s3:ReplicateObject"), allow("B", "s3:ReplicateDelete")]);
         let held = policy(&[allow("B", "s3:ReplicateDelete"), allow("A", "s3:GetObject")]);
         let union = expanded(&held, &wanted).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! In: accounts, read sets, steps, jobs, canaries and queues. Out: what AWS holds, or a classified failure. An
 //! implementation takes no decisions: which reads and writes are needed is worked out before, in `replication`. A call
-//! that the controllers make beside the reads and the steps of a check begins here; `aws/cloud.rs` and
+//! that the controllers make besides the reads and the steps of a check begins here; `aws/cloud.rs` and
 //! `simulation/cloud.rs` implement it.
 
 use std::future::Future;

@@ -37,8 +37,8 @@ impl ObjectKey {
     }
 }
 
-/// The finalizers of an object as they were read. A write tests that they are still the same, so that no finalizer of others
-/// is lost.
+/// The finalizers of an object as they were read. A write tests that they are still the same, so that no finalizer of
+/// others is lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finalizers(pub Option<Vec<String>>);
 
@@ -95,8 +95,8 @@ impl ClusterError {
         matches!(&self.source, kube::Error::Api(status) if status.code == 409)
     }
 
-    /// Whether a field was not as it had been read, so that a patch was not applied. A status that the schema does not admit
-    /// has the same code and other words.
+    /// Whether a field was not as it had been read, so that a patch was not applied. A status that the schema does not
+    /// admit has the same code and other words.
     pub fn is_overtaken(&self) -> bool {
         matches!(&self.source, kube::Error::Api(status)
             if status.code == 422 && status.message.contains("rejected our request due to an error"))
@@ -147,12 +147,12 @@ pub trait Cluster: Send + Sync + 'static {
         finalizer: &str,
     ) -> impl Future<Output = Result<(), ClusterError>> + Send;
 
-    /// Replaces the status of an object. `read`: fields of the status as they were read, which must still be so; an absent
-    /// one is null.
+    /// Replaces the status of an object. `read`: fields of the status as they were read, which must still be so; an
+    /// absent one is null.
     ///
     /// # Errors
-    /// What the API server answered, also where the object is gone, another object has its name or a field is not as it was
-    /// read. To a report that is no matter; a write to AWS that the status had to name first must not follow.
+    /// What the API server answered, also where the object is gone, another object has its name or a field is not as it
+    /// was read. To a report that is no matter; a write to AWS that the status had to name first must not follow.
     fn set_status(
         &self,
         object: &ObjectKey,
@@ -160,15 +160,15 @@ pub trait Cluster: Send + Sync + 'static {
         read: &[StatusField],
     ) -> impl Future<Output = Result<(), ClusterError>> + Send;
 
-    /// Replaces one condition of the status and one other field of it, and leaves the rest as it is by now. `place` is
+    /// Replaces one condition of the status and one other field of it, and leaves the rest as it is by now. `index` is
     /// where in the list the condition is. The object may be gone.
     ///
     /// # Errors
-    /// When another condition is in this place by now; nothing is then changed.
+    /// When another condition has this index by now; nothing is then changed.
     fn set_condition(
         &self,
         object: &ObjectKey,
-        place: usize,
+        index: usize,
         condition: &Condition,
         field: (&str, &Value),
     ) -> impl Future<Output = Result<(), ClusterError>> + Send;

@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn what_admission_forbids_is_no_missing_right() {
+    fn a_refusal_by_admission_is_no_missing_right() {
         let ending = api(403, "leases \"a\" is forbidden: unable to create new content in namespace b");
         assert!(!is_denied(&ending));
         assert!(!describe(&ending).contains("give it"));

@@ -1,7 +1,8 @@
 //! A call to AWS that failed.
 //!
-//! In: the class, the action and AWS's answer. Out: the reason and the message of a condition. The class decides what to
-//! do next.
+//! In: the class, the action and AWS's answer. Out: the reason and the message of a condition, such as the text of a
+//! denied permission. The class decides what to do next. `status/failed_step.rs` explains a failed step where this text
+//! alone would mislead.
 
 use std::borrow::Cow;
 
@@ -72,11 +73,11 @@ impl FailureClass {
 const CULPRITS: [(&str, &str); 8] = [
     (
         "service control policy",
-        "a service control policy of the organization keeps the account from it; have it changed by whoever manages the organization",
+        "a service control policy of the organization denies it to the account; ask the person who manages the organization to change it",
     ),
     (
         "resource control policy",
-        "a resource control policy of the organization keeps everyone from it; have it changed by whoever manages the organization",
+        "a resource control policy of the organization denies it to everyone; ask the person who manages the organization to change it",
     ),
     (
         "permissions boundary",
@@ -236,7 +237,7 @@ mod tests {
     #[test]
     fn the_kind_of_policy_that_aws_names_is_the_one_to_change() {
         let user = "User: arn:aws:sts::111122223333:assumed-role/op/… is not authorized to perform: iam:CreateRole on resource: arn:aws:iam::111122223333:role/orders-role";
-        for (said, helps) in [
+        for (words, helps) in [
             ("with an explicit deny in a service control policy", "manages the organization"),
             (
                 "with an explicit deny in a service control policy: arn:aws:organizations::444455556666:policy/o-1/service_control_policy/p-1",
@@ -260,8 +261,8 @@ mod tests {
             ("with an explicit deny in a resource-based policy", "remove the Deny there"),
             ("with an explicit deny in an identity-based policy", "remove the Deny there"),
         ] {
-            let message = denied(&format!("{user} {said}"));
-            assert!(message.contains(helps), "{said}: {message}");
+            let message = denied(&format!("{user} {words}"));
+            assert!(message.contains(helps), "{words}: {message}");
             assert!(
                 !message.contains("allow iam:CreateRole on orders-role to"),
                 "it does not help: {message}"
@@ -271,8 +272,8 @@ mod tests {
                 "{message}"
             );
         }
-        for said in ["because no identity-based policy allows the iam:CreateRole action", ""] {
-            let message = denied(&format!("{user} {said}"));
+        for words in ["because no identity-based policy allows the iam:CreateRole action", ""] {
+            let message = denied(&format!("{user} {words}"));
             assert!(
                 message.contains("; allow iam:CreateRole on orders-role to the operator's identity"),
                 "{message}"

@@ -258,12 +258,11 @@ fn import_rule(
         kms_encrypted_objects,
         destination,
     } = rule;
-    let inexpressible = |field, value: &str, why| inexpressible(id, field, value, why);
     let RuleDestination {
         bucket,
         account,
         storage_class,
-        ownership,
+        ownership: _,
         kms_key,
         replication_time_control,
         metrics,
@@ -273,44 +272,11 @@ fn import_rule(
         .map(|class| {
             let known = serde_json::from_value::<StorageClass>(class.into());
             let why = ": this version does not know the class; use a newer version, or another class in S3";
-            known.map_err(|_| inexpressible("destination.storageClass", class, why))
+            known.map_err(|_| inexpressible(id, "destination.storageClass", class, why))
         })
         .transpose()?;
-    let ownership = match ownership.as_deref() {
-        None => None,
-        Some("Destination") if account.as_deref() == Some(own_account) => {
-            let why = ": the destination is in the source's own account, where replicas keep their owner; remove AccessControlTranslation";
-            return Err(inexpressible("destination.ownership", "Destination", why));
-        }
-        Some("Destination") if account.is_some() => Some(Ownership::Destination),
-        Some("Destination") => {
-            let why = " without the destination's account; name it by Account in S3, or remove AccessControlTranslation";
-            return Err(inexpressible("destination.ownership", "Destination", why));
-        }
-        Some(owner) => {
-            let why = ": this version knows the owner Destination alone; use a newer version, or remove AccessControlTranslation in S3";
-            return Err(inexpressible("destination.ownership", owner, why));
-        }
-    };
-    if kms_encrypted_objects.is_enabled() != kms_key.is_some() {
-        let value = kms_key.as_deref().unwrap_or("absent");
-        return Err(inexpressible("destination.kmsKeyArn", value, ": it goes with kmsEncryptedObjects"));
-    }
-    if let Some(id) = account.as_deref().filter(|id| !is_account_id(id)) {
-        return Err(inexpressible("destination.account", id, ": an account id has 12 digits"));
-    }
-    if let Some(key) = kms_key.as_deref().filter(|key| !is_key_arn(key)) {
-        let why = ": it is no ARN of a key; S3 accepts an alias and then fails object by object, because IAM does not resolve it in the role's policy. Name the key by its ARN";
-        return Err(inexpressible("destination.kmsKeyArn", key, why));
-    }
-    if replication_time_control.is_enabled() && !metrics.is_enabled() {
-        let why = " with replicationTimeControl, which includes metrics; enable the rule's metrics in S3";
-        return Err(inexpressible("destination.metrics", metrics.as_str(), why));
-    }
-    if delete_markers.is_enabled() && !tags.is_empty() {
-        let why = " with a tag filter, for which S3 does not replicate delete markers; disable them in S3";
-        return Err(inexpressible("deleteMarkers", delete_markers.as_str(), why));
-    }
+    let ownership = import_ownership(id, destination, own_account)?;
+    require_together(id, rule)?;
     let enabled = |switch: &Switch| switch.is_enabled().then_some(Switch::Enabled);
     Ok(ReplicationRule {
         id: id.to_owned(),
@@ -331,6 +297,58 @@ fn import_rule(
         replica_modifications: enabled(replica_modifications),
         kms_encrypted_objects: enabled(kms_encrypted_objects),
     })
+}
+
+fn import_ownership(
+    id: &str,
+    destination: &RuleDestination,
+    own_account: &str,
+) -> Result<Option<Ownership>, Inexpressible> {
+    let inexpressible = |value: &str, why| Err(inexpressible(id, "destination.ownership", value, why));
+    let account = destination.account.as_deref();
+    match destination.ownership.as_deref() {
+        None => Ok(None),
+        Some("Destination") if account == Some(own_account) => inexpressible(
+            "Destination",
+            ": the destination is in the source's own account, where replicas keep their owner; remove AccessControlTranslation",
+        ),
+        Some("Destination") if account.is_some() => Ok(Some(Ownership::Destination)),
+        Some("Destination") => inexpressible(
+            "Destination",
+            " without the destination's account; name it by Account in S3, or remove AccessControlTranslation",
+        ),
+        Some(owner) => inexpressible(
+            owner,
+            ": this version knows the owner Destination alone; use a newer version, or remove AccessControlTranslation in S3",
+        ),
+    }
+}
+
+/// The rule has all of the fields of which one needs the other, and none of those that exclude each other.
+fn require_together(id: &str, rule: &Rule) -> Result<(), Inexpressible> {
+    let inexpressible = |field, value: &str, why| Err(inexpressible(id, field, value, why));
+    let Rule { filter, delete_markers, kms_encrypted_objects, destination, .. } = rule;
+    let RuleDestination { account, kms_key, replication_time_control, metrics, .. } = destination;
+    if let Some(id) = account.as_deref().filter(|id| !is_account_id(id)) {
+        return inexpressible("destination.account", id, ": an account id has 12 digits");
+    }
+    if kms_encrypted_objects.is_enabled() != kms_key.is_some() {
+        let value = kms_key.as_deref().unwrap_or("absent");
+        return inexpressible("destination.kmsKeyArn", value, ": it goes with kmsEncryptedObjects");
+    }
+    if let Some(key) = kms_key.as_deref().filter(|key| !is_key_arn(key)) {
+        let why = ": it is no ARN of a key; S3 accepts an alias and then fails object by object, because IAM does not resolve it in the role's policy. Name the key by its ARN";
+        return inexpressible("destination.kmsKeyArn", key, why);
+    }
+    if replication_time_control.is_enabled() && !metrics.is_enabled() {
+        let why = " with replicationTimeControl, which includes metrics; enable the rule's metrics in S3";
+        return inexpressible("destination.metrics", metrics.as_str(), why);
+    }
+    if delete_markers.is_enabled() && !filter.tags.is_empty() {
+        let why = " with a tag filter, for which S3 does not replicate delete markers; disable them in S3";
+        return inexpressible("deleteMarkers", delete_markers.as_str(), why);
+    }
+    Ok(())
 }
 
 /// Whether a text is the ARN of a KMS key, as admission takes one, and not an id or the ARN of an alias.
@@ -402,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_there_before_stays_when_the_resource_is_deleted() {
+    fn a_configuration_from_before_stays_when_the_resource_is_deleted() {
         assert_eq!(to(|_| {}).map(|spec| spec.deletion_policy), Ok(DeletionPolicy::Retain));
     }
 
@@ -457,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_plan_would_change_at_once_is_named_with_its_rule() {
+    fn a_field_that_a_plan_would_change_at_once_is_named_with_its_rule() {
         let timed = |metrics| {
             to(|destination| {
                 (destination.replication_time_control, destination.metrics) = (Switch::Enabled, metrics)
@@ -555,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn what_admission_would_refuse_is_named() {
+    fn a_field_that_admission_would_refuse_is_named() {
         let two = |priorities: [i32; 2]| {
             let one = rule(destination());
             let Some(held) = one.rules.into_values().next() else { panic!("no rule") };

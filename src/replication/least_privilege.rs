@@ -17,13 +17,13 @@ use crate::replication::authorize::accounts::Account;
 use crate::replication::backfill::least_privilege::{jobs, pass_job_roles};
 use crate::replication::configuration::Rule;
 use crate::replication::desired::permissions::in_account;
-use crate::replication::desired::{Desired, DesiredRole};
+use crate::replication::desired::{Desired, DesiredBucket, DesiredRole, ManagedRole, S3};
 use crate::replication::health::key_cause::GET_KEY_POLICY;
 use crate::replication::health::metrics::GET_METRIC_DATA;
 use crate::replication::observed::Caller;
 
-/// The policies with which the owners of destination buckets in other accounts admit the roles, by bucket: a bucket has one
-/// policy, however many resources replicate into it
+/// The policies with which the owners of destination buckets in other accounts admit the roles, by bucket: a bucket has
+/// one policy, however many resources replicate into it
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-walkthrough-2.html>).
 pub fn destination_bucket_policies(resources: &[Grantee]) -> BTreeMap<String, PolicyDocument> {
     let mut buckets: BTreeMap<&str, Vec<Statement>> = BTreeMap::new();
@@ -67,145 +67,204 @@ pub struct Grantee {
     pub former_roles: Vec<String>,
 }
 
+/// The ARN of a bucket, with the id of the account that is to own it.
+type OwnedBucket = (String, String);
+
+/// What the statements of the operator's policy are about. A write is about nothing where the spec lets it write nothing.
+impl Grantee {
+    fn writes(&self) -> bool {
+        self.management == ManagementPolicy::Enforce
+    }
+
+    fn owned(&self, bucket: &DesiredBucket) -> OwnedBucket {
+        let account_id = bucket.account_id.as_ref().unwrap_or(&self.caller.account);
+        (account_id.clone(), self.caller.partition.bucket_arn(&bucket.name))
+    }
+
+    /// The destinations on which the identity of the source acts.
+    fn destinations(&self) -> impl Iterator<Item = &DesiredBucket> {
+        self.desired.destinations.iter().filter(|bucket| bucket.account_ref.is_none())
+    }
+
+    fn buckets(&self) -> impl Iterator<Item = &DesiredBucket> {
+        self.destinations().chain([&self.desired.source])
+    }
+
+    fn checked_buckets(&self) -> Vec<OwnedBucket> {
+        self.buckets().map(|bucket| self.owned(bucket)).collect()
+    }
+
+    fn versioned_buckets(&self) -> Vec<OwnedBucket> {
+        let is_managed = |bucket: &&DesiredBucket| bucket.versioning == VersioningPolicy::Managed;
+        let buckets = self.buckets().filter(|bucket| self.writes() && is_managed(bucket));
+        buckets.map(|bucket| self.owned(bucket)).collect()
+    }
+
+    fn source(&self) -> Vec<OwnedBucket> {
+        let Grantee { desired, caller, .. } = self;
+        vec![(caller.account.clone(), caller.partition.bucket_arn(&desired.source.name))]
+    }
+
+    fn written_source(&self) -> Vec<OwnedBucket> {
+        if self.writes() { self.source() } else { Vec::new() }
+    }
+
+    /// The source whose Object Lock decides what its managed role may do.
+    fn source_of_managed_role(&self) -> Vec<OwnedBucket> {
+        if self.managed_role().is_some() { self.source() } else { Vec::new() }
+    }
+
+    fn managed_role(&self) -> Option<&ManagedRole> {
+        match &self.desired.role {
+            DesiredRole::Managed(role) => Some(role),
+            DesiredRole::Existing { .. } => None,
+        }
+    }
+
+    /// The role, if it is a managed one of which `is_meant` holds and that the operator writes.
+    fn written_role(&self, is_meant: impl Fn(&ManagedRole) -> bool) -> Option<String> {
+        let role = self.managed_role().filter(|role| self.writes() && is_meant(role));
+        role.map(|_| self.desired.role.arn(&self.caller))
+    }
+
+    fn read_roles(&self) -> Vec<String> {
+        let former = self.former_roles.iter().filter(|_| self.writes()).cloned();
+        former.chain([self.desired.role.arn(&self.caller)]).collect()
+    }
+
+    fn roles_with_read_policy(&self) -> Vec<String> {
+        self.managed_role().map(|_| self.desired.role.arn(&self.caller)).into_iter().collect()
+    }
+
+    fn kept_roles(&self) -> Vec<String> {
+        self.written_role(|_| true).into_iter().collect()
+    }
+
+    fn unbounded_roles(&self) -> Vec<String> {
+        self.written_role(|role| role.permissions_boundary.is_none()).into_iter().collect()
+    }
+
+    /// With any `deletionPolicy`, because a renamed role leaves no orphan behind.
+    fn deleted_roles(&self) -> Vec<String> {
+        let former = self.former_roles.iter().filter(|_| self.writes()).cloned();
+        former.chain(self.written_role(|_| true)).collect()
+    }
+
+    fn passed_role(&self) -> Vec<String> {
+        if self.writes() { vec![self.desired.role.arn(&self.caller)] } else { Vec::new() }
+    }
+
+    /// The rules to these destinations.
+    fn checked_rules(&self) -> impl Iterator<Item = &Rule> {
+        let arn = |bucket: &DesiredBucket| self.caller.partition.bucket_arn(&bucket.name);
+        let arns: BTreeSet<String> = self.destinations().map(arn).collect();
+        self.desired.rules.values().filter(move |rule| arns.contains(&rule.destination.bucket))
+    }
+
+    fn keys(&self) -> Vec<String> {
+        self.checked_rules().filter_map(|rule| rule.destination.kms_key.clone()).collect()
+    }
+
+    /// Only failures that metrics count are a reason to read the policy of a key.
+    fn keys_of_watched_rules(&self) -> Vec<String> {
+        let is_watched = |rule: &&Rule| rule.destination.metrics.is_enabled();
+        let decrypts = |rule: &Rule| is_watched(&rule) && rule.kms_encrypted_objects.is_enabled();
+        let of_source = self.source_keys.iter().filter(|_| self.desired.rules.values().any(decrypts));
+        let watched = self.checked_rules().filter(is_watched);
+        watched.filter_map(|rule| rule.destination.kms_key.clone()).chain(of_source.cloned()).collect()
+    }
+}
+
 /// The least the operator itself needs for these resources, as the identity that acts on their sources: reads for
 /// all, writes only where the spec lets it write. On destinations with an `accountRef` another identity acts.
 pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
-    let mut versioned = ByOwner::default();
-    let mut versioning_set = ByOwner::default();
-    let mut sources = ByOwner::default();
-    let mut sources_set = ByOwner::default();
-    let mut roles_seen = BTreeSet::new();
-    let mut roles_read = BTreeSet::new();
-    let mut roles_kept = BTreeSet::new();
-    let mut roles_unbounded = BTreeSet::new();
-    let mut roles_bounded: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let mut roles_deleted = BTreeSet::new();
-    let mut roles_passed = BTreeSet::new();
-    let mut lockable = ByOwner::default();
-    let mut keys = BTreeSet::new();
-    let mut keys_of_watched_rules = BTreeSet::new();
-    for Grantee { desired, caller, management, source_keys, former_roles } in resources {
-        let partition = caller.partition;
-        let writes = *management == ManagementPolicy::Enforce;
-        let source = partition.bucket_arn(&desired.source.name);
-        let destinations = desired.destinations.iter().filter(|bucket| bucket.account_ref.is_none());
-        let looked_at = |rule: &&Rule| {
-            destinations.clone().any(|d| partition.bucket_arn(&d.name) == rule.destination.bucket)
-        };
-        let rules = desired.rules.values().filter(looked_at);
-        // Only failures that metrics count are a reason to read the policy of a key.
-        let watched = rules.clone().filter(|rule| rule.destination.metrics.is_enabled());
-        keys_of_watched_rules.extend(watched.filter_map(|rule| rule.destination.kms_key.clone()));
-        let decrypts =
-            |rule: &Rule| rule.destination.metrics.is_enabled() && rule.kms_encrypted_objects.is_enabled();
-        if desired.rules.values().any(decrypts) {
-            keys_of_watched_rules.extend(source_keys.iter().cloned());
-        }
-        keys.extend(rules.filter_map(|rule| rule.destination.kms_key.clone()));
-        for bucket in destinations.clone().chain([&desired.source]) {
-            let arn = partition.bucket_arn(&bucket.name);
-            let owner = bucket.account_id.as_ref().unwrap_or(&caller.account);
-            versioned.insert(owner, arn.clone());
-            if writes && bucket.versioning == VersioningPolicy::Managed {
-                versioning_set.insert(owner, arn);
-            }
-        }
-        sources.insert(&caller.account, source.clone());
-        let role = desired.role.arn(caller);
-        roles_seen.insert(role.clone());
-        if matches!(desired.role, DesiredRole::Managed(_)) {
-            roles_read.insert(role.clone());
-            lockable.insert(&caller.account, source.clone());
-        }
-        if !writes {
-            continue;
-        }
-        sources_set.insert(&caller.account, source);
-        roles_passed.insert(role.clone());
-        if let DesiredRole::Managed(managed) = &desired.role {
-            roles_kept.insert(role.clone());
-            match &managed.permissions_boundary {
-                Some(boundary) => {
-                    roles_bounded.entry(boundary.clone()).or_default().insert(role.clone());
-                }
-                None => drop(roles_unbounded.insert(role.clone())),
-            }
-            // With any `deletionPolicy`, because a renamed role leaves no orphan behind.
-            roles_deleted.insert(role);
-        }
-        roles_seen.extend(former_roles.iter().cloned());
-        roles_deleted.extend(former_roles.iter().cloned());
-    }
-    let on_buckets = [
-        versioned.clone().statements("LocateBuckets", "s3:ListBucket"),
-        versioned.statements("ReadVersioning", "s3:GetBucketVersioning"),
-        versioning_set.statements("EnableVersioning", "s3:PutBucketVersioning"),
-        sources.statements("ReadReplication", "s3:GetReplicationConfiguration"),
-        lockable.statements("ReadObjectLock", "s3:GetBucketObjectLockConfiguration"),
-        sources_set.statements("WriteReplication", "s3:PutReplicationConfiguration"),
+    let on_buckets = |sid, action, buckets: fn(&Grantee) -> Vec<OwnedBucket>| {
+        ByAccountId::of(resources.iter().flat_map(buckets)).statements(sid, action)
+    };
+    let on = |sid, actions: &[&'static str], arns: fn(&Grantee) -> Vec<String>| {
+        let arns: BTreeSet<String> = resources.iter().flat_map(arns).collect();
+        Statement::allow(sid, actions.iter().copied(), arns)
+    };
+    let deletion =
+        ["iam:ListRolePolicies", "iam:ListAttachedRolePolicies", "iam:DeleteRolePolicy", "iam:DeleteRole"];
+    let of_buckets = [
+        on_buckets("LocateBuckets", "s3:ListBucket", Grantee::checked_buckets),
+        on_buckets("ReadVersioning", "s3:GetBucketVersioning", Grantee::checked_buckets),
+        on_buckets("EnableVersioning", "s3:PutBucketVersioning", Grantee::versioned_buckets),
+        on_buckets("ReadReplication", "s3:GetReplicationConfiguration", Grantee::source),
+        on_buckets("ReadObjectLock", "s3:GetBucketObjectLockConfiguration", Grantee::source_of_managed_role),
+        on_buckets("WriteReplication", "s3:PutReplicationConfiguration", Grantee::written_source),
     ];
-    let on_roles = [
-        Statement::allow("ReadRoles", ["iam:GetRole"], roles_seen),
-        Statement::allow("ReadRolePolicies", ["iam:GetRolePolicy"], roles_read),
-        Statement::allow(
-            "KeepRoles",
-            ["iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy"],
-            roles_kept,
-        ),
+    let of_roles_and_keys = [
+        on("ReadRoles", &["iam:GetRole"], Grantee::read_roles),
+        on("ReadRolePolicies", &["iam:GetRolePolicy"], Grantee::roles_with_read_policy),
+        on("KeepRoles", &["iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy"], Grantee::kept_roles),
         // Anyone may put a boundary on a role: the operator removes it from one whose resource names none.
-        Statement::allow(
+        on(
             "WriteRoles",
-            ["iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePermissionsBoundary"],
-            roles_unbounded,
+            &["iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePermissionsBoundary"],
+            Grantee::unbounded_roles,
         ),
-        Statement::allow(
-            "DeleteRoles",
-            [
-                "iam:ListRolePolicies",
-                "iam:ListAttachedRolePolicies",
-                "iam:DeleteRolePolicy",
-                "iam:DeleteRole",
-            ],
-            roles_deleted,
-        ),
-        Statement::allow("PassRoles", ["iam:PassRole"], roles_passed).when(
-            "StringEquals",
-            "iam:PassedToService",
-            vec!["s3.amazonaws.com".to_owned()],
-        ),
-        Statement::allow("ReadKeys", ["kms:DescribeKey"], keys),
-        Statement::allow("ReadKeyPolicies", [GET_KEY_POLICY], keys_of_watched_rules),
+        on("DeleteRoles", &deletion, Grantee::deleted_roles),
+        passed_to_s3(on("PassRoles", &["iam:PassRole"], Grantee::passed_role)),
+        on("ReadKeys", &["kms:DescribeKey"], Grantee::keys),
+        on("ReadKeyPolicies", &[GET_KEY_POLICY], Grantee::keys_of_watched_rules),
     ];
-    let statements = on_buckets.into_iter().flatten().chain(on_roles).chain(bounded(roles_bounded));
+    let in_boundaries = bounded(bounded_roles(resources));
+    let statements = of_buckets.into_iter().flatten().chain(of_roles_and_keys).chain(in_boundaries);
     PolicyDocument::new(statements.filter(|s| !s.resource.is_empty()).collect())
 }
+
+/// A statement about passing roles, only to S3.
+fn passed_to_s3(statement: Statement) -> Statement {
+    statement.when("StringEquals", "iam:PassedToService", vec![S3.to_owned()])
+}
+
+/// The roles that the operator writes, by the boundary that the resource of each names.
+fn bounded_roles(resources: &[Grantee]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut roles: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for grantee in resources {
+        let boundary = grantee.managed_role().and_then(|role| role.permissions_boundary.clone());
+        if let Some((boundary, role)) = boundary.zip(grantee.written_role(|_| true)) {
+            roles.entry(boundary).or_default().insert(role);
+        }
+    }
+    roles
+}
+
+/// The actions that give a role permissions.
+const BOUNDED_WRITES: [&str; 3] = ["iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"];
 
 /// What gives a role permissions, only inside the boundary that its resource names.
 fn bounded(roles: BTreeMap<String, BTreeSet<String>>) -> impl Iterator<Item = Statement> {
     roles.into_iter().enumerate().map(|(n, (boundary, roles))| {
         let sid = if n == 0 { "BoundRoles".to_owned() } else { format!("BoundRoles{n}") };
-        let actions = ["iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"];
-        let statement = Statement::allow(&sid, actions, roles);
+        let statement = Statement::allow(&sid, BOUNDED_WRITES, roles);
         statement.when("StringEquals", "iam:PermissionsBoundary", vec![boundary])
     })
 }
 
 /// ARNs of buckets, by the id of the account that is to own them.
-#[derive(Clone, Debug, Default)]
-struct ByOwner(BTreeMap<String, BTreeSet<String>>);
+#[derive(Debug, Default)]
+struct ByAccountId(BTreeMap<String, BTreeSet<String>>);
 
-impl ByOwner {
-    fn insert(&mut self, owner: &str, bucket: String) {
-        self.0.entry(owner.to_owned()).or_default().insert(bucket);
+impl ByAccountId {
+    fn of(buckets: impl Iterator<Item = OwnedBucket>) -> ByAccountId {
+        let mut all = ByAccountId::default();
+        for (account_id, arn) in buckets {
+            all.0.entry(account_id).or_default().insert(arn);
+        }
+        all
     }
 
-    /// A statement for the buckets of each owner, only while they belong to that owner: a name may pass to someone else.
+    /// A statement for the buckets of each account, only while they belong to that account: a name may pass to someone
+    /// else.
     fn statements(self, sid: &str, action: &str) -> Vec<Statement> {
         let several = self.0.len() > 1;
-        let statement = |(owner, buckets): (String, BTreeSet<String>)| {
-            let known = owner.bytes().all(|byte| byte.is_ascii_digit());
-            let sid = if several && known { format!("{sid}{owner}") } else { sid.to_owned() };
-            in_account(Statement::allow(&sid, [action], buckets), &owner)
+        let statement = |(account_id, buckets): (String, BTreeSet<String>)| {
+            let known = account_id.bytes().all(|byte| byte.is_ascii_digit());
+            let sid = if several && known { format!("{sid}{account_id}") } else { sid.to_owned() };
+            in_account(Statement::allow(&sid, [action], buckets), &account_id)
         };
         self.0.into_iter().map(statement).collect()
     }
@@ -227,22 +286,7 @@ pub fn account_policy(account: &Account, all: &[Account], partition: Partition) 
     // Roles are for sources: an account that is only replicated into has none.
     let roles: Vec<String> =
         sources.iter().take(1).map(|_| partition.role_arn(account_id, path, "*")).collect();
-    let (mut kept, bounded) = match &imposed.permissions_boundary {
-        // No statement leads out of the boundary: no role is created or given a policy without it, and none loses it.
-        Some(boundary) => {
-            let bounded = ["iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"];
-            let bounded = Statement::allow("BoundRoles", bounded, roles.clone());
-            (vec![], bounded.when("StringEquals", "iam:PermissionsBoundary", vec![boundary.clone()]))
-        }
-        None => {
-            let bounded = ["iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"];
-            (
-                vec!["iam:CreateRole", "iam:PutRolePolicy"],
-                Statement::allow("BoundRoles", bounded, roles.clone()),
-            )
-        }
-    };
-    kept.extend(["iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy"]);
+    let [kept, bounded] = kept_roles(imposed.permissions_boundary.as_ref(), &roles);
     let keys = format!("arn:{}:kms:*:{account_id}:key/*", partition.id());
     let keys: Vec<String> = buckets.iter().take(1).map(|_| keys.clone()).collect();
     // Before a write, only keys of replicas are checked.
@@ -272,14 +316,10 @@ pub fn account_policy(account: &Account, all: &[Account], partition: Partition) 
             ["iam:GetRole", "iam:GetRolePolicy", "iam:ListRolePolicies", "iam:ListAttachedRolePolicies"],
             roles.clone(),
         ),
-        Statement::allow("KeepRoles", kept, roles.clone()),
+        kept,
         bounded,
         Statement::allow("DeleteRoles", ["iam:DeleteRolePolicy", "iam:DeleteRole"], roles.clone()),
-        Statement::allow("PassRoles", ["iam:PassRole"], roles.clone()).when(
-            "StringEquals",
-            "iam:PassedToService",
-            vec!["s3.amazonaws.com".to_owned()],
-        ),
+        passed_to_s3(Statement::allow("PassRoles", ["iam:PassRole"], roles.clone())),
         Statement::allow("ReadKeys", of_keys, keys),
     ];
     let statements = statements.into_iter().filter(|s| !s.resource.is_empty());
@@ -290,6 +330,34 @@ pub fn account_policy(account: &Account, all: &[Account], partition: Partition) 
         statements.push(pass_job_roles(roles));
     }
     PolicyDocument::new(statements)
+}
+
+/// The statements about roles that the account imposes. With a boundary no statement leads out of it: no role is
+/// created or given a policy without it, and none loses it.
+fn kept_roles(boundary: Option<&String>, roles: &[String]) -> [Statement; 2] {
+    let roles = || roles.iter().cloned();
+    let kept = ["iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy"];
+    match boundary {
+        Some(boundary) => [
+            Statement::allow("KeepRoles", kept, roles()),
+            Statement::allow("BoundRoles", BOUNDED_WRITES, roles()).when(
+                "StringEquals",
+                "iam:PermissionsBoundary",
+                vec![boundary.clone()],
+            ),
+        ],
+        None => {
+            let bounded = ["iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"];
+            [
+                Statement::allow(
+                    "KeepRoles",
+                    ["iam:CreateRole", "iam:PutRolePolicy"].into_iter().chain(kept),
+                    roles(),
+                ),
+                Statement::allow("BoundRoles", bounded, roles()),
+            ]
+        }
+    }
 }
 
 /// A statement on buckets by pattern, only for buckets of this account: a name may pass to someone else.
@@ -401,10 +469,10 @@ mod tests {
         let sids: BTreeSet<&str> = statements.iter().map(|statement| statement.sid.as_str()).collect();
         assert_eq!(sids.len(), statements.len(), "each Sid is there once: {sids:?}");
         for statement in statements.iter().filter(|s| s.action[0].starts_with("s3:")) {
-            let owner = &statement.condition["StringEqualsIfExists"]["s3:ResourceAccount"][0];
+            let account_id = &statement.condition["StringEqualsIfExists"]["s3:ResourceAccount"][0];
             let expected =
                 if statement.resource == ["arn:aws:s3:::d"] { "444455556666" } else { "111122223333" };
-            assert_eq!(owner, expected, "{}", statement.sid);
+            assert_eq!(account_id, expected, "{}", statement.sid);
         }
         for action in ["iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"] {
             let allowing = statements.iter().filter(|s| s.action.iter().any(|held| held == action));

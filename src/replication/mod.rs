@@ -21,12 +21,12 @@ pub mod missing_boundary;
 pub mod observed;
 pub mod outcome;
 pub mod part;
-pub mod place_hash;
 pub mod plan;
 pub mod read_set;
 pub mod refusal;
 pub mod resource;
 pub mod resource_id;
+pub mod setting_hash;
 pub mod status;
 pub mod step;
 

@@ -1,6 +1,7 @@
 //! The outcome of a plan.
 //!
-//! In: the result of each step. Out: which steps of the next stage may still run, and the record of all steps for the report.
+//! In: the result of each step. Out: which steps of the next stage may still run, and the record of all steps for the
+//! report.
 
 use crate::api::DriftEntry;
 use crate::replication::failure::Failure;
@@ -18,7 +19,7 @@ pub struct Outcome {
     /// The operator was asked to stop before all steps were done.
     pub interrupted: bool,
     /// Another tool keeps changing what the operator corrects: nothing was done this time.
-    pub held_back: Option<Contested>,
+    pub contested: Option<Contested>,
 }
 
 /// Fields that were corrected again and again within an hour.

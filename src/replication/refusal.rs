@@ -1,4 +1,4 @@
-//! Why a check stops before the first write.
+//! A reason to stop a check before the first write.
 //!
 //! In: a reason, the condition it belongs to, and a sentence with the remedy. Out: what `Ready` reports.
 
@@ -15,7 +15,7 @@ pub(crate) const LONGEST_LIST: usize = 3500;
 pub struct Refusal {
     pub reason: Reason,
     pub message: String,
-    /// The condition that reports it beside `Ready`.
+    /// The condition that reports it besides `Ready`.
     pub about: ConditionType,
 }
 
@@ -24,8 +24,8 @@ impl Refusal {
         Refusal { reason, message, about }
     }
 
-    /// Refuses with all of these as one: the first decides the reason, and the message names each, as long as it is no longer
-    /// than a condition shows.
+    /// Refuses with all of these as one: the first decides the reason, and the message names each, as long as it is no
+    /// longer than a condition shows.
     ///
     /// # Errors
     /// When there is any.

@@ -79,6 +79,6 @@ pub fn left_traces(status: &BucketReplicationStatus) -> bool {
     } = status;
     let configuration = applied_hash.is_some() || announced_configuration.is_some();
     let managed = role.as_ref().is_some_and(|role| role.managed);
-    let places = !bucket_policies.is_empty() || !canary_places.is_empty();
-    configuration || managed || !former_roles.is_empty() || places
+    let others = !bucket_policies.is_empty() || !canary_places.is_empty();
+    configuration || managed || !former_roles.is_empty() || others
 }

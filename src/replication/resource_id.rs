@@ -1,7 +1,8 @@
 //! Decides to which resource a role in AWS belongs, by its tags.
 //!
-//! In: a resource's cluster, namespace, name and UID; the tags of a role. Out: whether the role is the resource's own.
-//! Whether a role of someone else may be adopted is decided in `plan/preconditions/to_write.rs`.
+//! In: a resource's cluster, namespace, name and UID; the tags of a role. Out: whether the role is the resource's own,
+//! and the default name of a role. Whether a role of someone else may be adopted is decided in
+//! `plan/preconditions/to_write.rs`.
 
 use std::collections::BTreeMap;
 
@@ -119,8 +120,8 @@ impl ResourceId {
         shortened(format!("{}.{}", self.namespace, self.name))
     }
 
-    /// The name of the role that is made for the job of a `ReplicationBackfill`: `backfill+NAMESPACE.NAME`. No other kind's
-    /// role has it, for no name in Kubernetes holds a `+`.
+    /// The name of the role that is made for the job of a `ReplicationBackfill`: `backfill+NAMESPACE.NAME`. No other
+    /// kind's role has it, for no name in Kubernetes holds a `+`.
     pub fn backfill_role_name(&self) -> String {
         shortened(format!("backfill+{}.{}", self.namespace, self.name))
     }
@@ -193,7 +194,7 @@ pub fn is_named_by(tags: &BTreeMap<String, String>, id: &ResourceId) -> bool {
     named("namespace", &id.namespace) && named("name", &id.name) && !id.is_of_another_cluster(tags)
 }
 
-/// Words of messages about roles of others, by which the commands that mend them are chosen.
+/// Words of messages about roles of others, by which the commands that fix them are chosen.
 pub const UNOWNED: &str = "was not made by this operator";
 pub const OF_ANOTHER_CLUSTER: &str = ", which is not this cluster";
 pub const ADOPT_IT: &str = "set adoptionPolicy: Adopt to take it over";

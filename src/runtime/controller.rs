@@ -25,6 +25,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span, trace_span, warn};
 
 use crate::api::Reason;
+use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::leader::{Succession, Term};
 use crate::runtime::liveness::Liveness;
@@ -33,11 +34,11 @@ use crate::runtime::requeue::{MAX_BACKOFF, RequeueBackoff};
 use crate::runtime::store::{Change, Key, Store, StoreWriter};
 use crate::runtime::tracker::ReconcileTracker;
 use crate::runtime::triggers::Triggers;
-use crate::runtime::{Error, kube_error};
+use crate::runtime::watch_error::describe_watch_error;
 use crate::telemetry::{Metrics, ReconcileResult};
 
-/// Seconds after which the API server ends a watch and the operator begins another. A connection on which nothing arrives any
-/// more is noticed a few seconds later.
+/// Seconds after which the API server ends a watch and the operator begins another. A connection on which nothing
+/// arrives any more is noticed a few seconds later.
 const WATCH_TIMEOUT: u32 = 90;
 
 /// `kubectl apply` keeps a second copy of the object in this annotation (Kubernetes, "Well-Known Labels, Annotations and
@@ -132,7 +133,7 @@ impl<C: Controller> Runner<C> {
         synced: oneshot::Sender<()>,
     ) {
         let kind = C::Kind::kind(&());
-        let place = match &namespace {
+        let scope = match &namespace {
             None => kind.to_string(),
             Some(namespace) => format!("{kind} in namespace {namespace}"),
         };
@@ -154,13 +155,13 @@ impl<C: Controller> Runner<C> {
         while let Some(event) = events.next().await {
             match event {
                 Err(error) => {
-                    liveness.watch_failed(&place, Instant::now());
+                    liveness.watch_failed(&scope, Instant::now());
                     self.controller.store().watch_failed(Instant::now());
-                    let error = kube_error::describe_watch_error(&error);
-                    warn!(error, "the watch of {place} resources failed; trying again");
+                    let error = describe_watch_error(&error);
+                    warn!(error, "the watch of {scope} resources failed; trying again");
                 }
                 Ok(event) => {
-                    liveness.watch_works(&place);
+                    liveness.watch_works(&scope);
                     self.controller.store().watch_works();
                     let listed = matches!(event, Event::InitDone);
                     writer.observe(event).iter().for_each(|change| self.observe(change));

@@ -7,7 +7,6 @@ pub mod action;
 pub mod clock;
 pub mod controller;
 pub mod error;
-pub mod kube_error;
 pub mod leader;
 pub mod liveness;
 pub mod manager;
@@ -21,5 +20,6 @@ pub mod store;
 pub mod tracker;
 pub mod triggers;
 pub mod turns;
+pub mod watch_error;
 
 pub use error::Error;

@@ -111,12 +111,12 @@ impl Cluster for ObjectWriter {
     async fn set_condition(
         &self,
         object: &ObjectKey,
-        place: usize,
+        index: usize,
         condition: &Condition,
         (field, value): (&str, &Value),
     ) -> Result<(), ClusterError> {
         let failed = ClusterError::new("write the condition");
-        let path = format!("/status/conditions/{place}");
+        let path = format!("/status/conditions/{index}");
         let patch = json_patch(vec![
             json!({"op": "test", "path": "/metadata/uid", "value": object.uid}),
             json!({"op": "test", "path": format!("{path}/type"), "value": condition.type_}),

@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_named_and_gone_takes_no_memory() {
+    fn an_object_that_is_named_and_gone_takes_no_memory() {
         let (mut queue, now) = (WorkQueue::new(2), Instant::now());
         for n in 0..1_000 {
             queue.add(key(&format!("account{n}-1")), now, Urgency::Change);
@@ -442,7 +442,7 @@ mod tests {
 
     #[test]
     fn an_object_that_waits_is_small() {
-        // A future of a reconcile is several kilobytes; this is all that one that waits takes beside its name.
+        // A future of a reconcile is several kilobytes; this is all that one that waits takes besides its name.
         assert!(size_of::<(Key, QueueState)>() + size_of::<(Ticket, Key)>() <= 120);
     }
 

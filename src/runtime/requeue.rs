@@ -2,7 +2,7 @@
 //!
 //! In: the reason that a try ended with, and the interval of the object. Out: the pause. Transient failures back off
 //! exponentially, by reason and with jitter; everything else is checked again after the interval, or at its next turn.
-//! What AWS may still show of a thing that was removed a moment ago is looked at again soon for about a minute. The
+//! What AWS may still show of a thing that was removed a moment ago is checked again soon, for about a minute. The
 //! backoff of a reason is set here. Calls back off elsewhere: one call is tried again by the SDK (`aws/connector.rs`),
 //! and `aws/account/circuit_breaker.rs` makes no calls for a while to a service that throttles.
 
@@ -15,9 +15,10 @@ use crate::backoff::doubling;
 /// The longest pause after a transient failure.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(5 * 60);
 
-/// The first looks again at something foreign, until AWS no longer answers from before its removal: a resource is often
-/// deleted and made again at once, or takes over a source whose owner was deleted. Together they last a minute.
-const LOOKS_AGAIN: [Duration; 6] = [
+/// The pauses before the first checks of something foreign, until AWS no longer answers from before its removal: a
+/// resource is often deleted and made again at once, or takes over a source whose owner was deleted. Together they last
+/// a minute.
+const CHECKS_SOON: [Duration; 6] = [
     Duration::from_secs(2),
     Duration::from_secs(4),
     Duration::from_secs(8),
@@ -47,7 +48,7 @@ impl RequeueBackoff {
     /// The same, for an object whose periodic checks have their own times: `turn` is how long it waits for the next one.
     pub fn after_or(&mut self, reason: Reason, interval: Duration, turn: Duration) -> Duration {
         if reason.is_foreign() {
-            return self.look_again(reason).map_or(turn, |pause| pause.min(turn));
+            return self.check_soon(reason).map_or(turn, |pause| pause.min(turn));
         }
         if !reason.is_transient() {
             self.failing.clear();
@@ -60,11 +61,11 @@ impl RequeueBackoff {
         pause + first.mul_f64(fastrand::f64())
     }
 
-    /// The pause before something foreign is looked at again soon. `None`: it was, often enough.
-    fn look_again(&mut self, reason: Reason) -> Option<Duration> {
+    /// The pause before something foreign is checked again soon. `None`: it was, often enough.
+    fn check_soon(&mut self, reason: Reason) -> Option<Duration> {
         self.failing.retain(|held, _| held.is_foreign());
         let earlier = self.failing.entry(reason).or_default();
-        let pause = LOOKS_AGAIN.get(usize::try_from(*earlier).ok()?)?;
+        let pause = CHECKS_SOON.get(usize::try_from(*earlier).ok()?)?;
         *earlier = earlier.saturating_add(1);
         Some(*pause)
     }
@@ -134,10 +135,10 @@ mod tests {
     }
 
     #[test]
-    fn something_foreign_is_looked_at_again_for_a_minute_and_then_after_the_interval() {
+    fn something_foreign_is_checked_again_for_a_minute_and_then_after_the_interval() {
         for reason in [Reason::ForeignRole, Reason::ForeignConfiguration] {
             let mut backoff = RequeueBackoff::default();
-            let soon: Duration = (0..LOOKS_AGAIN.len()).map(|_| backoff.after(reason, INTERVAL)).sum();
+            let soon: Duration = (0..CHECKS_SOON.len()).map(|_| backoff.after(reason, INTERVAL)).sum();
             assert!(soon >= Duration::from_secs(55) && soon <= Duration::from_secs(60), "{soon:?}");
             assert!(backoff.after(reason, INTERVAL) >= INTERVAL);
             assert!(backoff.after(reason, INTERVAL) >= INTERVAL, "it stays so");
@@ -150,9 +151,9 @@ mod tests {
     }
 
     #[test]
-    fn foreign_things_that_alternate_are_not_looked_at_soon_for_ever() {
+    fn foreign_things_that_alternate_are_not_checked_soon_forever() {
         let mut backoff = RequeueBackoff::default();
-        for _ in 0..LOOKS_AGAIN.len() {
+        for _ in 0..CHECKS_SOON.len() {
             backoff.after(Reason::ForeignRole, INTERVAL);
             backoff.after(Reason::ForeignConfiguration, INTERVAL);
         }

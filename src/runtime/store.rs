@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_list_brings_is_in_the_store_when_it_is_reported_and_a_broken_list_loses_nothing() {
+    fn a_listed_object_is_in_the_store_when_it_is_reported_and_a_broken_list_loses_nothing() {
         let mut writer = empty_writer();
         changes(&mut writer, vec![Init, InitApply(object("a", 1)), InitApply(object("b", 1)), InitDone]);
         writer.observe(Init);

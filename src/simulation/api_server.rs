@@ -187,12 +187,12 @@ impl ApiServer {
     pub fn set_condition(
         &mut self,
         key: &ObjectKey,
-        place: usize,
+        index: usize,
         condition: &Condition,
         (field, value): (&str, &Value),
     ) -> Result<(), Box<Status>> {
         let status = &mut self.patched(key)?["status"];
-        let held = status.pointer_mut(&format!("/conditions/{place}"));
+        let held = status.pointer_mut(&format!("/conditions/{index}"));
         let held = held.filter(|held| held["type"] == condition.type_).ok_or_else(test_failed)?;
         *held = json!(condition);
         status[field] = value.clone();

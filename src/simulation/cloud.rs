@@ -41,7 +41,7 @@ pub struct SimulatedCloud(Arc<Mutex<CloudState>>);
 
 #[derive(Debug)]
 struct CloudState {
-    /// Shared with those who look at it: whoever changes it then changes a copy.
+    /// Shared with its readers: a write then changes a copy.
     world: Arc<World>,
     /// The state before the last write, from which AWS may still answer.
     before: Arc<World>,
@@ -184,8 +184,8 @@ impl SimulatedCloud {
         act(&mut self.0.lock().denials)
     }
 
-    /// Answers reads for this long with a part of the state as it is now, whatever is written meanwhile. `alternate`: every
-    /// other read is answered with the newest state.
+    /// Answers reads for this long with a part of the state as it is now, whatever is written meanwhile. `alternate`:
+    /// every other read is answered with the newest state.
     pub fn answer_old(
         &self,
         clock: &SimulatedClock,
@@ -572,7 +572,7 @@ impl Observation<'_> {
     }
 
     /// The id of the account that must own a bucket.
-    fn owner<'b>(&'b self, bucket: &'b BucketRef) -> &'b str {
+    fn account_id<'b>(&'b self, bucket: &'b BucketRef) -> &'b str {
         bucket.account_id.as_deref().unwrap_or(&self.clients.source)
     }
 
@@ -597,7 +597,7 @@ impl Observation<'_> {
         };
         match &bucket.region {
             _ if caller != held.account_id => here(Err(denied), false),
-            _ if self.owner(bucket) != held.account_id => {
+            _ if self.account_id(bucket) != held.account_id => {
                 let failure = Failure { class: FailureClass::WrongOwner, ..denied };
                 ObservedBucket::unseen(Err(failure.clone()), failure)
             }
@@ -655,7 +655,7 @@ impl Observation<'_> {
     fn seen_region(&self, bucket: &BucketRef) -> Option<&str> {
         let held = self.world.buckets.get(&bucket.name)?;
         let caller = self.clients.to(bucket.account_ref.as_deref())?;
-        let foreign = caller == held.account_id && self.owner(bucket) != held.account_id;
+        let foreign = caller == held.account_id && self.account_id(bucket) != held.account_id;
         (!foreign).then_some(held.region.as_str())
     }
 
@@ -667,13 +667,13 @@ impl Observation<'_> {
 
     fn bucket_policies(&self, read_set: &ReadSet) -> BTreeMap<String, Read<Option<Value>>> {
         let current = read_set.destinations.iter().filter_map(|bucket| {
-            let abroad = bucket.account_ref.is_some() && self.owner(bucket) != self.clients.source;
+            let abroad = bucket.account_ref.is_some() && self.account_id(bucket) != self.clients.source;
             self.clients.to(bucket.account_ref.as_deref()).filter(|_| abroad)?;
             let region = bucket.region.as_deref().or_else(|| self.seen_region(bucket))?;
             Some(BucketAddress {
                 name: bucket.name.clone(),
                 region: region.to_owned(),
-                account_id: self.owner(bucket).to_owned(),
+                account_id: self.account_id(bucket).to_owned(),
                 account_ref: bucket.account_ref.clone(),
             })
         });

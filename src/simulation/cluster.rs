@@ -85,11 +85,11 @@ impl Cluster for SimulatedCluster {
     async fn set_condition(
         &self,
         object: &ObjectKey,
-        place: usize,
+        index: usize,
         condition: &Condition,
         field: (&str, &Value),
     ) -> Result<(), ClusterError> {
-        let result = self.0.lock().set_condition(object, place, condition, field);
+        let result = self.0.lock().set_condition(object, index, condition, field);
         answer("write the condition", ignore_not_found(result))
     }
 

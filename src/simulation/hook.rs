@@ -97,7 +97,8 @@ impl Call {
 }
 
 impl Call {
-    /// The action that the call needs as a whole; `None`: it makes several reads, none in AWS, or one that AWS never denies.
+    /// The action that the call needs as a whole; `None`: it makes several reads, none in AWS, or one that AWS never
+    /// denies.
     pub fn action(&self) -> Option<&'static str> {
         Some(match self {
             Call::Connect | Call::ConnectAlso(_) | Call::Verify(_) => "sts:AssumeRole",
@@ -502,11 +503,11 @@ impl<P: Cluster> Cluster for Hooked<P> {
     async fn set_condition(
         &self,
         object: &ObjectKey,
-        place: usize,
+        index: usize,
         condition: &Condition,
         field: (&str, &Value),
     ) -> Result<(), ClusterError> {
-        let answer = self.port.set_condition(object, place, condition, field);
+        let answer = self.port.set_condition(object, index, condition, field);
         self.kubernetes(Call::SetCondition, answer).await
     }
 

@@ -12,26 +12,22 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::api::{BucketReplication, Interval};
+use crate::api::BucketReplication;
+use crate::controllers::assemble::{Controllers, Parts};
 use crate::controllers::aws_account::controller::AwsAccountController;
-use crate::controllers::bucket_replication::bucket_locks::{self, BucketLocks};
+use crate::controllers::bucket_replication::bucket_locks;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::controller::BucketReplicationController;
-use crate::controllers::bucket_replication::evidence_store::EvidenceStore;
-use crate::controllers::bucket_replication::memory::Memory;
-use crate::controllers::events::{Events, Setup};
 use crate::controllers::index::Index;
-use crate::controllers::replication_backfill as backfill;
 use crate::controllers::replication_backfill::controller::ReplicationBackfillController;
-use crate::controllers::settings::{HealthSettings, Settings};
-use crate::controllers::{Guarded, GuardedAccount, aws_account};
+use crate::controllers::settings::Settings;
+use crate::controllers::{Guarded, GuardedAwsAccount};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::clock::{Clock, SimulatedClock};
 use crate::runtime::controller::Controller as _;
 use crate::runtime::queue::Urgency;
 use crate::runtime::store::{Change, Key};
-use crate::runtime::triggers::Triggers;
 use crate::simulation::api_server::{ApiServer, ObjectName};
 use crate::simulation::cloud::SimulatedCloud;
 use crate::simulation::cluster::SimulatedCluster;
@@ -69,83 +65,20 @@ impl SimulatedOperator {
         may_begin: Box<dyn Fn() -> bool + Send + Sync>,
         edit: impl FnOnce(&mut Settings),
     ) -> SimulatedOperator {
-        let mut settings = Settings {
-            namespaces: Vec::new(),
-            selector: None,
-            concurrency: 8,
-            interval: Interval::default(),
-            min_interval: Interval("1m".to_owned()),
-            cluster: CLUSTER.to_owned(),
-            require_account: false,
-            read_only: false,
-            former_clusters: Vec::new(),
-            request_interval: Duration::from_secs(10),
-            longest_request: Duration::from_secs(10),
-            health: HealthSettings::default(),
-            resource_metrics: false,
-            backfill_settle: Duration::from_secs(15 * 60),
-            events: Default::default(),
-            runbooks: Default::default(),
-        };
+        let mut settings = Settings::without_flags(CLUSTER);
         edit(&mut settings);
-        let cloud = Arc::new(Hooked::new(cloud.clone(), hook.clone()));
-        let cluster = Arc::new(Hooked::new(cluster.clone(), hook));
-        let has_queue = !settings.events.queues.is_empty();
-        let new_index = if has_queue { Index::with_events } else { Index::new };
-        let index = Arc::new(new_index(&settings.namespaces));
-        let replications = Triggers::new(1);
-        let (metrics, mut registry) = (EventMetrics::default(), Registry::default());
-        metrics.register(&mut registry);
-        let events = Arc::new(Events::new(Setup {
-            settings: settings.events.clone(),
-            interval: settings.interval.clone(),
-            index: index.clone(),
-            replications: replications.clone(),
-            accounts: Triggers::new(1),
-            clock: Clock::Simulated(clock.clone()),
-            metrics,
-        }));
-        let accounts = AwsAccountController {
-            context: aws_account::context::Context {
-                cloud: cloud.clone(),
-                cluster: cluster.clone(),
-                index: index.clone(),
-                settings: settings.clone(),
-                clock: Clock::Simulated(clock.clone()),
-                requeue: Default::default(),
-                events: events.clone(),
-            },
-            replications: replications.clone(),
-            backfills: Triggers::new(1),
-        };
-        let context = Context {
-            cloud,
-            cluster,
-            index,
-            memory: Memory::default(),
-            evidence: EvidenceStore::default(),
-            bucket_locks: BucketLocks::default(),
+        let (event_metrics, mut registry) = (EventMetrics::default(), Registry::default());
+        event_metrics.register(&mut registry);
+        let Controllers { accounts, replications, backfills } = Controllers::new(Parts {
+            cloud: Arc::new(Hooked::new(cloud.clone(), hook.clone())),
+            cluster: Arc::new(Hooked::new(cluster.clone(), hook)),
             settings,
             clock: Clock::Simulated(clock.clone()),
             may_begin,
             metrics: Metrics::new(registry),
-            tracker: Arc::default(),
-            events,
-        };
-        let controller = BucketReplicationController {
-            context: Arc::new(context),
-            replications,
-            accounts: Triggers::new(1),
-            backfills: Triggers::new(1),
-        };
-        let shared = controller.context.clone();
-        let context = backfill::context::Context { shared, memory: backfill::memory::Memory::default() };
-        let backfills = ReplicationBackfillController {
-            context,
-            backfills: Triggers::new(1),
-            replications: Triggers::new(1),
-        };
-        SimulatedOperator { controller, accounts, backfills, brought: Mutex::default() }
+            event_metrics,
+        });
+        SimulatedOperator { controller: replications, accounts, backfills, brought: Mutex::default() }
     }
 
     /// The watches bring everything as the API server holds it now.
@@ -190,7 +123,7 @@ impl SimulatedOperator {
         }
     }
 
-    fn observe_accounts(&self, changes: Vec<Change<GuardedAccount>>) {
+    fn observe_accounts(&self, changes: Vec<Change<GuardedAwsAccount>>) {
         for change in &changes {
             self.accounts.observe(change);
         }

@@ -6,6 +6,7 @@ mod headers;
 mod hidden;
 mod sources;
 mod types;
+mod words;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use headers::{Part, lacking};
 use hidden::{Form, hidden};
 use sources::{Edge, Sources, circles};
 use types::collisions;
+use words::{misplaced, readable_files, replaceable};
 
 /// Which of the crate's modules each one may use. A module may always use itself.
 const MAY_USE: [(&str, &[&str]); 12] = [
@@ -408,13 +410,13 @@ fn a_local_with_the_name_of_its_function_is_found_in_whatever_form_it_is_written
 
 #[test]
 fn a_local_with_the_name_of_its_function_is_found_in_tests_as_well() {
-    for place in [
+    for code in [
         "#[cfg(test)] mod tests { #[test] fn f() { let a = a(1); } }",
         "#[test] fn f() { let a = a(1); }",
         "proptest! { #[test] fn f(b in 0..9, c: bool) { let a = a(1); } }",
         "prop_compose! { fn f()(b in g())(c in h(b)) -> T { let a = a(1); a } }",
     ] {
-        assert_eq!(broken(place).shadows, ["a"], "{place}");
+        assert_eq!(broken(code).shadows, ["a"], "{code}");
     }
     let sources = all_sources();
     for file in
@@ -503,4 +505,32 @@ fn the_architecture_page_says_the_same() {
         }
     }
     assert_eq!(listed, MAY_USE.iter().map(|(folder, _)| *folder).collect());
+}
+
+#[test]
+fn no_text_has_a_word_that_the_style_page_replaces() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for path in readable_files(root) {
+        for one in replaceable(&fs::read_to_string(&path).unwrap()) {
+            found.push(format!("{}:{}: {}: write {}", path.display(), one.line, one.word, one.instead));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn a_place_is_a_folder_of_canaries_and_nothing_else() {
+    let mut found = Vec::new();
+    for path in files(&root()) {
+        let about_canaries = ["canary", "deletion.rs", "deletion_view.rs"];
+        let name = path.to_string_lossy().into_owned();
+        if path.extension().is_some_and(|end| end == "rs")
+            && !about_canaries.iter().any(|part| name.contains(part))
+        {
+            let lines = misplaced(&fs::read_to_string(&path).unwrap());
+            found.extend(lines.into_iter().map(|line| format!("{name}:{line}")));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }

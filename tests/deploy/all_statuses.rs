@@ -226,7 +226,7 @@ pub fn replications() -> Result<Vec<State>> {
     let drifted = Case { applied: true, ..Case::new()? };
     all.push(drifted.report("drift was corrected", as_planned, all_done)?);
     let contested = |plan: &Plan| Outcome {
-        held_back: Some(Contested { differences: plan.differences.clone(), corrections: 3 }),
+        contested: Some(Contested { differences: plan.differences.clone(), corrections: 3 }),
         ..Outcome::default()
     };
     all.push(drifted.report("another tool keeps changing it", as_planned, contested)?);

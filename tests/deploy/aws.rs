@@ -219,7 +219,7 @@ fn the_boundary_allows_what_a_role_may_need_and_no_more() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_operator_that_may_only_look_finds_what_differs() -> Result<()> {
+async fn an_operator_that_may_only_read_finds_what_differs() -> Result<()> {
     let world = World::with_auth("deploy-observe").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     let _operator = operator(&world, &user(&world, "observe-policy.json").await?).await?;

@@ -36,40 +36,40 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The events of an operator's and a resource's life, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Deed {
+enum Expectation {
     Started,
     Leads,
     KeepsLeading,
     AccountVerified,
     Ready,
     Corrected,
-    Told,
+    Reported,
     CorrectedAgain,
-    ToldAgain,
+    ReportedAgain,
     BackfillBegun,
     Gone,
     LetGoOfTheLease,
 }
 
-const LIFE: [Deed; 12] = [
-    Deed::Started,
-    Deed::Leads,
-    Deed::KeepsLeading,
-    Deed::AccountVerified,
-    Deed::Ready,
-    Deed::Corrected,
-    Deed::Told,
-    Deed::CorrectedAgain,
-    Deed::ToldAgain,
-    Deed::BackfillBegun,
-    Deed::Gone,
-    Deed::LetGoOfTheLease,
+const LIFE: [Expectation; 12] = [
+    Expectation::Started,
+    Expectation::Leads,
+    Expectation::KeepsLeading,
+    Expectation::AccountVerified,
+    Expectation::Ready,
+    Expectation::Corrected,
+    Expectation::Reported,
+    Expectation::CorrectedAgain,
+    Expectation::ReportedAgain,
+    Expectation::BackfillBegun,
+    Expectation::Gone,
+    Expectation::LetGoOfTheLease,
 ];
 
 /// What fails without a permission.
 struct Missed {
     /// The event that does not happen.
-    deed: Deed,
+    expected: Expectation,
     /// No later event happens either.
     ends: bool,
     /// The resource's own status gives the reason.
@@ -79,31 +79,31 @@ struct Missed {
 /// The event that fails without a permission; each permission has one.
 fn missed(right: &Right, namespace: &str) -> Result<Missed> {
     let Right { group, resource, name, verb } = right;
-    let end = |deed| Ok(Missed { deed, ends: true, reported: false });
-    let reported = |deed| Ok(Missed { deed, ends: true, reported: true });
-    let only = |deed| Ok(Missed { deed, ends: false, reported: false });
+    let end = |expected| Ok(Missed { expected, ends: true, reported: false });
+    let reported = |expected| Ok(Missed { expected, ends: true, reported: true });
+    let only = |expected| Ok(Missed { expected, ends: false, reported: false });
     match (group.as_str(), resource.as_str(), verb.as_str()) {
-        ("", "namespaces", "get") if name.as_deref() == Some("kube-system") => end(Deed::Started),
-        ("", "namespaces", "get") if name.as_deref() == Some(namespace) => reported(Deed::Ready),
+        ("", "namespaces", "get") if name.as_deref() == Some("kube-system") => end(Expectation::Started),
+        ("", "namespaces", "get") if name.as_deref() == Some(namespace) => reported(Expectation::Ready),
         // The operator begins only after it knows everything, so it does not even request the Lease.
         ("s3replication.dev", "awsaccounts" | "bucketreplications" | "replicationbackfills", "watch") => {
-            end(Deed::Leads)
+            end(Expectation::Leads)
         }
-        ("coordination.k8s.io", "leases", "create" | "get") => end(Deed::Leads),
-        ("coordination.k8s.io", "leases", "update") => end(Deed::KeepsLeading),
-        ("s3replication.dev", "awsaccounts/status", "patch") => only(Deed::AccountVerified),
+        ("coordination.k8s.io", "leases", "create" | "get") => end(Expectation::Leads),
+        ("coordination.k8s.io", "leases", "update") => end(Expectation::KeepsLeading),
+        ("s3replication.dev", "awsaccounts/status", "patch") => only(Expectation::AccountVerified),
         // The operator asks for the account again before the first write of each check.
-        ("s3replication.dev", "awsaccounts", "get") => reported(Deed::Ready),
+        ("s3replication.dev", "awsaccounts", "get") => reported(Expectation::Ready),
         // The finalizer.
-        ("s3replication.dev", "bucketreplications", "patch") => reported(Deed::Ready),
+        ("s3replication.dev", "bucketreplications", "patch") => reported(Expectation::Ready),
         // The operator reads the resource again before the first write of each check, but for the one that adds the
         // finalizer, and before it deletes anything.
-        ("s3replication.dev", "bucketreplications", "get") => reported(Deed::Corrected),
-        ("s3replication.dev", "bucketreplications/status", "patch") => end(Deed::Ready),
+        ("s3replication.dev", "bucketreplications", "get") => reported(Expectation::Corrected),
+        ("s3replication.dev", "bucketreplications/status", "patch") => end(Expectation::Ready),
         // The finalizer, the resource again before the first write to AWS, and what is about to be written.
         ("s3replication.dev", "replicationbackfills", "patch" | "get")
-        | ("s3replication.dev", "replicationbackfills/status", "patch") => only(Deed::BackfillBegun),
-        ("events.k8s.io", "events", "create") => only(Deed::Told),
+        | ("s3replication.dev", "replicationbackfills/status", "patch") => only(Expectation::BackfillBegun),
+        ("events.k8s.io", "events", "create") => only(Expectation::Reported),
         _ => bail!("{right} is given, and nobody says what would be missed without it"),
     }
 }
@@ -138,23 +138,23 @@ impl Life {
     }
 
     /// Makes an event possible.
-    async fn provoke(&self, deed: Deed) -> Result<()> {
+    async fn provoke(&self, expected: Expectation) -> Result<()> {
         let world = &self.world;
         let ask = async |request: &str| {
             let patch = json!({"metadata": {"annotations": {"s3replication.dev/requestedAt": request}}});
             world.api().patch(RESOURCE, &PatchParams::default(), &Patch::Merge(patch)).await?;
             anyhow::Ok(())
         };
-        match deed {
-            Deed::AccountVerified => world.apply(&self.account_resource().to_string()).await.map(drop),
-            Deed::Ready => world.apply(&self.resource().to_string()).await.map(drop),
-            Deed::Corrected => {
+        match expected {
+            Expectation::AccountVerified => world.apply(&self.account_resource().to_string()).await.map(drop),
+            Expectation::Ready => world.apply(&self.resource().to_string()).await.map(drop),
+            Expectation::Corrected => {
                 let versioning = BucketVersioningStatus::Suspended;
                 world.set_versioning("eu-west-1", &self.destination, versioning).await?;
                 ask("once").await
             }
             // Something else than before: the same again could be an answer from before the correction.
-            Deed::CorrectedAgain => {
+            Expectation::CorrectedAgain => {
                 let arn = world.get(RESOURCE).await?["status"]["role"]["arn"].clone();
                 let role = arn.as_str().and_then(|arn| arn.rsplit('/').next()).context("no role")?;
                 let other = json!({"Version": "2012-10-17", "Statement": [
@@ -163,18 +163,22 @@ impl Life {
                 write.policy_document(other.to_string()).send().await?;
                 ask("again").await
             }
-            Deed::BackfillBegun => world.apply(&self.backfill().to_string()).await.map(drop),
-            Deed::Gone => {
+            Expectation::BackfillBegun => world.apply(&self.backfill().to_string()).await.map(drop),
+            Expectation::Gone => {
                 world.api().delete(RESOURCE, &DeleteParams::default()).await?;
                 Ok(())
             }
-            Deed::LetGoOfTheLease => self.operator.terminate().await.map(drop),
-            Deed::Started | Deed::Leads | Deed::KeepsLeading | Deed::Told | Deed::ToldAgain => Ok(()),
+            Expectation::LetGoOfTheLease => self.operator.terminate().await.map(drop),
+            Expectation::Started
+            | Expectation::Leads
+            | Expectation::KeepsLeading
+            | Expectation::Reported
+            | Expectation::ReportedAgain => Ok(()),
         }
     }
 
     /// Whether an event has happened.
-    async fn is_done(&self, deed: Deed) -> Result<bool> {
+    async fn is_done(&self, expected: Expectation) -> Result<bool> {
         let world = &self.world;
         let ready = |object: &Value| {
             object["status"]["observedGeneration"] == object["metadata"]["generation"]
@@ -185,39 +189,43 @@ impl Life {
             let handled = object["status"]["lastHandledRequest"] == request;
             anyhow::Ok(handled && ready(&object) && object["status"]["lastCorrection"].is_object())
         };
-        Ok(match deed {
-            Deed::Started => self.operator.log().contains("started account="),
-            Deed::Leads => self.lease().await?.is_some(),
-            Deed::KeepsLeading => {
+        Ok(match expected {
+            Expectation::Started => self.operator.log().contains("started account="),
+            Expectation::Leads => self.lease().await?.is_some(),
+            Expectation::KeepsLeading => {
                 let spec = self.lease().await?.and_then(|lease| lease.spec).context("no Lease")?;
                 spec.renew_time > spec.acquire_time
             }
-            Deed::AccountVerified => ready(&world.account(&self.account).await?),
-            Deed::Ready => ready(&world.get(RESOURCE).await?),
-            Deed::Corrected => corrected("once").await?,
-            Deed::CorrectedAgain => corrected("again").await?,
-            Deed::Told => self.corrections_told().await? == 1,
-            Deed::ToldAgain => self.corrections_told().await? == 2,
-            Deed::BackfillBegun => world.backfill(RESOURCE).await?["status"]["source"].is_object(),
-            Deed::Gone => world.api().get_opt(RESOURCE).await?.is_none(),
-            Deed::LetGoOfTheLease => {
+            Expectation::AccountVerified => ready(&world.account(&self.account).await?),
+            Expectation::Ready => ready(&world.get(RESOURCE).await?),
+            Expectation::Corrected => corrected("once").await?,
+            Expectation::CorrectedAgain => corrected("again").await?,
+            Expectation::Reported => self.corrections_reported().await? == 1,
+            Expectation::ReportedAgain => self.corrections_reported().await? == 2,
+            Expectation::BackfillBegun => world.backfill(RESOURCE).await?["status"]["source"].is_object(),
+            Expectation::Gone => world.api().get_opt(RESOURCE).await?.is_none(),
+            Expectation::LetGoOfTheLease => {
                 let spec = self.lease().await?.and_then(|lease| lease.spec).context("no Lease")?;
                 spec.holder_identity.unwrap_or_default().is_empty()
             }
         })
     }
 
-    async fn wait(&self, deed: Deed) -> Result<()> {
+    async fn wait(&self, expected: Expectation) -> Result<()> {
         let begun = Instant::now();
-        while !self.is_done(deed).await? {
-            ensure!(begun.elapsed() < DEADLINE, "{deed:?} is missed too; the log:\n{}", self.operator.log());
+        while !self.is_done(expected).await? {
+            ensure!(
+                begun.elapsed() < DEADLINE,
+                "{expected:?} is missed too; the log:\n{}",
+                self.operator.log()
+            );
             tokio::time::sleep(PAUSE).await;
         }
         Ok(())
     }
 
     /// Waits until the log names the denied verb and resource, and the remedy.
-    async fn wait_told(&self, right: &Right) -> Result<()> {
+    async fn wait_for_report(&self, right: &Right) -> Result<()> {
         let Right { resource, verb, .. } = right;
         let denied = format!("cannot {verb} resource");
         let says =
@@ -232,8 +240,8 @@ impl Life {
 
     /// Deletes the resource, and waits until its status says that the deletion lacks the right too.
     async fn delete_and_wait_reported(&self, right: &Right) -> Result<()> {
-        self.provoke(Deed::Gone).await?;
-        let told = |object: Option<&Value>| {
+        self.provoke(Expectation::Gone).await?;
+        let reported = |object: Option<&Value>| {
             let Some(object) = object else { return false };
             let ready = condition(&object["status"], "Ready");
             let message = ready.and_then(|ready| ready["message"].as_str()).unwrap_or_default();
@@ -242,7 +250,7 @@ impl Life {
                 && message.contains(&format!("cannot {} resource", right.verb))
         };
         let what = "to say at its deletion which right is missing";
-        let object = self.world.wait_object(RESOURCE, told, what).await?;
+        let object = self.world.wait_object(RESOURCE, reported, what).await?;
         ensure!(object.is_some(), "it is gone without the right");
         Ok(())
     }
@@ -270,7 +278,7 @@ impl Life {
     }
 
     /// The number of events about corrections. A repeated correction is a new event.
-    async fn corrections_told(&self) -> Result<usize> {
+    async fn corrections_reported(&self) -> Result<usize> {
         let events: Api<Event> = Api::namespaced(self.world.kube.clone(), &self.world.namespace);
         let all = events.list(&ListParams::default()).await?;
         Ok(all.iter().filter(|event| event.reason.as_deref() == Some("DriftCorrected")).count())
@@ -342,28 +350,32 @@ async fn live(taken: Option<Right>) -> Result<()> {
         give(cluster, &less.map_or(objects.clone(), |right| without(&objects, &right)))
     })
     .await??;
-    let keeps_the_lease = missed.as_ref().is_none_or(|m| m.deed != Deed::KeepsLeading);
+    let keeps_the_lease = missed.as_ref().is_none_or(|m| m.expected != Expectation::KeepsLeading);
     let caller = user(&world.namespace, &account);
     let times = if keeps_the_lease { PATIENT } else { SHORT };
     let life = Life::begin(world, caller, &kubeconfig, times).await?;
     let mut done = Vec::new();
-    for deed in LIFE {
-        life.provoke(deed).await.with_context(|| format!("before {deed:?}"))?;
-        let Some((right, missed)) = taken.as_ref().zip(missed.as_ref()).filter(|(_, m)| m.deed == deed)
+    for expected in LIFE {
+        life.provoke(expected).await.with_context(|| format!("before {expected:?}"))?;
+        let Some((right, missed)) =
+            taken.as_ref().zip(missed.as_ref()).filter(|(_, m)| m.expected == expected)
         else {
             // Without the first event there is no second one to count.
-            if missed.as_ref().is_none_or(|m| m.deed != Deed::Told || deed != Deed::ToldAgain) {
-                life.wait(deed).await.with_context(|| format!("after {done:?}"))?;
-                done.push(deed);
+            if missed
+                .as_ref()
+                .is_none_or(|m| m.expected != Expectation::Reported || expected != Expectation::ReportedAgain)
+            {
+                life.wait(expected).await.with_context(|| format!("after {done:?}"))?;
+                done.push(expected);
             }
             continue;
         };
-        life.wait_told(right).await?;
+        life.wait_for_report(right).await?;
         // Without the namespace that identifies the cluster, the operator ends.
-        if deed != Deed::Started {
+        if expected != Expectation::Started {
             life.wait_denied_again(right).await?;
         }
-        ensure!(!life.is_done(deed).await?, "{deed:?} all the same");
+        ensure!(!life.is_done(expected).await?, "{expected:?} all the same");
         if missed.reported {
             let says = |status: &Value| {
                 let message = condition(status, "Ready").and_then(|ready| ready["message"].as_str());
@@ -373,20 +385,20 @@ async fn live(taken: Option<Right>) -> Result<()> {
             };
             life.world.wait(RESOURCE, says, "to say which right is missing").await?;
         }
-        match deed {
-            Deed::Started => ensure!(life.operator.wait(DEADLINE).await? == 1, "it goes on"),
-            Deed::KeepsLeading => drop(life.operator.logged("no longer leading", DEADLINE).await?),
+        match expected {
+            Expectation::Started => ensure!(life.operator.wait(DEADLINE).await? == 1, "it goes on"),
+            Expectation::KeepsLeading => drop(life.operator.logged("no longer leading", DEADLINE).await?),
             _ => ensure!(life.operator.exit_code().is_none(), "it has ended:\n{}", life.operator.log()),
         }
-        if missed.reported && deed == Deed::Corrected {
+        if missed.reported && expected == Expectation::Corrected {
             life.delete_and_wait_reported(right).await?;
         }
         if missed.ends {
             return Ok(());
         }
     }
-    if let Some(Missed { deed, ends, .. }) = missed {
-        ensure!(!ends && !life.is_done(deed).await?, "{deed:?} in the end");
+    if let Some(Missed { expected, ends, .. }) = missed {
+        ensure!(!ends && !life.is_done(expected).await?, "{expected:?} in the end");
     }
     Ok(())
 }

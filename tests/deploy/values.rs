@@ -147,7 +147,7 @@ fn the_schema_refuses_what_makes_no_sense() -> Result<()> {
 }
 
 #[test]
-fn what_does_not_go_together_is_refused_with_what_to_do() -> Result<()> {
+fn values_that_do_not_go_together_are_refused_with_the_fix() -> Result<()> {
     let two = refusal(&json!({"replicas": 2, "leaderElection": {"enabled": false}}))?;
     assert!(two.contains("Enable leader election or set replicas to 1"), "{two}");
     let monitor = json!({"service": {"enabled": false}, "monitoring": {"serviceMonitor": {"enabled": true}}});

@@ -1,8 +1,8 @@
 //! The command blocks of the pages: each says where it is run, or why it is not, and can be typed as it stands.
 //!
 //! In: the blocks in `sh` and `console`, each with the comment above it. Out: blocks without a comment, comments that
-//! name a file that does not read the block from its page, commands that the shell or the operator's command line does not
-//! take.
+//! name a file that does not read the block from its page, commands that the shell or the operator's command line does
+//! not take.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -78,7 +78,7 @@ impl<'ast> Visit<'ast> for Typed {
     }
 }
 
-/// The places of the blocks that a file reads from their pages and runs.
+/// The locations of the blocks that a file reads from their pages and runs.
 fn run_in(file: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(root().join(file)).unwrap_or_default();
     if file.ends_with(".rs") {
@@ -86,13 +86,13 @@ fn run_in(file: &str) -> BTreeSet<String> {
         return calls
             .iter()
             .filter_map(|(page, words)| block(page, words, file).ok())
-            .map(|b| b.place())
+            .map(|b| b.location())
             .collect();
     }
     // A script runs every block of a page that names it.
     let pages = text.lines().filter_map(|line| line.trim().strip_prefix("run_marked "));
     let blocks = pages.flat_map(|page| blocks_of(page).unwrap());
-    blocks.filter(|block| block.run_by() == Some(file)).map(|block| block.place()).collect()
+    blocks.filter(|block| block.run_by() == Some(file)).map(|block| block.location()).collect()
 }
 
 #[test]
@@ -102,15 +102,15 @@ fn each_block_of_commands_says_where_it_is_run_or_why_it_is_not() {
     for block in &blocks {
         match (block.run_by(), block.not_run()) {
             (Some(file), None) => {
-                let places = run.entry(file).or_insert_with(|| run_in(file));
+                let locations = run.entry(file).or_insert_with(|| run_in(file));
                 assert!(
-                    places.contains(&block.place()),
+                    locations.contains(&block.location()),
                     "{}: {file} does not read and run it",
-                    block.place()
+                    block.location()
                 );
             }
-            (None, Some(reason)) => assert!(reason.len() > 10, "{}: {reason} is no reason", block.place()),
-            _ => panic!("{} has no comment `run: FILE` or `not run: REASON` above it", block.place()),
+            (None, Some(reason)) => assert!(reason.len() > 10, "{}: {reason} is no reason", block.location()),
+            _ => panic!("{} has no comment `run: FILE` or `not run: REASON` above it", block.location()),
         }
     }
     let count: usize = run.values().map(BTreeSet::len).sum();
@@ -125,14 +125,14 @@ const COMMANDS: [&str; 9] =
     ["$ ", "aws ", "cargo ", "curl ", "git ", "helm ", "kubectl ", "s3-replication-operator ", "terraform "];
 
 #[test]
-fn no_command_stands_in_a_block_or_on_a_page_that_is_not_looked_at() {
+fn no_command_stands_in_a_block_or_on_a_page_that_is_not_read() {
     let tracked = Command::new("git").args(["ls-files", "*.md"]).current_dir(root()).output().unwrap();
     let tracked = String::from_utf8(tracked.stdout).unwrap();
     let known: BTreeSet<String> =
         pages().iter().map(|p| p.strip_prefix(root()).unwrap().to_string_lossy().into_owned()).collect();
     for page in tracked.lines().filter(|page| !known.contains(*page)) {
         let text = fs::read_to_string(root().join(page)).unwrap();
-        assert!(!text.contains("```"), "{page} has blocks and is none of the pages that are looked at");
+        assert!(!text.contains("```"), "{page} has blocks and is none of the pages that are read");
     }
     for page in known {
         let text = fs::read_to_string(root().join(&page)).unwrap();
@@ -142,7 +142,7 @@ fn no_command_stands_in_a_block_or_on_a_page_that_is_not_looked_at() {
             match (line.strip_prefix("```"), language) {
                 (Some(begun), None) => {
                     let is_known = matches!(begun, "sh" | "console") || NO_COMMANDS.contains(&begun);
-                    assert!(is_known, "{page}:{number}: blocks in {begun} are not looked at");
+                    assert!(is_known, "{page}:{number}: blocks in {begun} are not read");
                     language = Some(begun);
                 }
                 (Some(_), Some(_)) => language = None,
@@ -179,7 +179,7 @@ fn the_shell_takes_each_block_of_commands() {
     for block in all_blocks().iter().filter(|block| block.language == "sh") {
         let output = Command::new("bash").args(["-n", "-c", &block.text]).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && stderr.is_empty(), "{}: {stderr}", block.place());
+        assert!(output.status.success() && stderr.is_empty(), "{}: {stderr}", block.location());
     }
 }
 
@@ -199,7 +199,7 @@ fn the_command_line_takes_each_command_of_the_operator() {
             }
             let words = std::iter::once("s3-replication-operator".to_owned()).chain(words(arguments));
             let parsed = Cli::try_parse_from(words);
-            assert!(parsed.is_ok(), "{}: {line}: {}", block.place(), parsed.unwrap_err());
+            assert!(parsed.is_ok(), "{}: {line}: {}", block.location(), parsed.unwrap_err());
             seen += 1;
         }
     }
@@ -244,7 +244,7 @@ fn each_file_that_a_command_names_stands_on_a_page_or_in_the_repository() {
                 || root().join(file).exists()
                 || named_by_user.contains(file)
                 || all.contains(&format!("```yaml\n# {file}\n"));
-            assert!(exists, "{}: there is no {file}", block.place());
+            assert!(exists, "{}: there is no {file}", block.location());
         }
     }
 }

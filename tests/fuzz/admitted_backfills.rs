@@ -79,11 +79,11 @@ prop_compose! {
         is_ready in prop::bool::weighted(0.8),
         is_current in prop::bool::weighted(0.8),
         (suspend, observe) in (prop::bool::weighted(0.1), prop::bool::weighted(0.1)),
-        has_place in prop::bool::weighted(0.9),
+        has_source in prop::bool::weighted(0.9),
         second in 1_700_000_000i64..1_900_000_000,
     ) -> Case {
         let source = BackfillSource { bucket: "orders".to_owned(), region, account: account_id, account_ref: None };
-        let place = if has_place {
+        let status_source = if has_source {
             json!({"bucket": "orders", "region": source.region, "account": source.account})
         } else {
             json!({"bucket": "orders"})
@@ -101,7 +101,7 @@ prop_compose! {
                 "observedGeneration": if is_current { 2 } else { 1 },
                 "conditions": [{"type": "Ready", "status": ready, "reason": "Applied", "message": "",
                     "lastTransitionTime": "2026-11-23T10:00:00Z"}],
-                "source": place,
+                "source": status_source,
             },
         });
         Case { json, account, parent, source, now: Timestamp::from_second(second).unwrap() }

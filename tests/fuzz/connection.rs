@@ -1,15 +1,19 @@
 //! A connection of the SDK without a network.
 //!
-//! In: the response to give. Out: the body of the request that was sent last. Every request gets the response that was set
-//! last.
+//! In: the response to give. Out: the body of the request that was sent last. Every request gets the response that was
+//! set last.
 
 use std::sync::{Arc, Mutex};
 
+use aws_credential_types::Credentials;
 use aws_sdk_s3::config::http::{HttpRequest, HttpResponse};
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::{BehaviorVersion, Region, SharedCredentialsProvider, StalledStreamProtectionConfig};
 use aws_sdk_s3::primitives::SdkBody;
 use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
+use aws_types::SdkConfig;
 
 /// A response of AWS.
 #[derive(Clone, Debug, Default)]
@@ -26,9 +30,17 @@ pub struct Connection {
 
 impl Connection {
     /// What a client is configured with.
-    pub fn client(&self) -> SharedHttpClient {
+    pub fn config(&self) -> SdkConfig {
         let shared = SharedHttpConnector::new(self.clone());
-        http_client_fn(move |_, _| shared.clone())
+        let credentials = Credentials::new("AKIAEXAMPLE", "secret", None, None, "fuzz");
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("eu-west-1"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .retry_config(RetryConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .http_client(http_client_fn(move |_, _| shared.clone()))
+            .build()
     }
 
     pub fn answer_with(&self, response: Response) {

@@ -2,11 +2,8 @@
 //!
 //! In: the response to give. Out: what the SDK makes of it, and the body of the request that it sent.
 
-use aws_credential_types::Credentials;
 use aws_sdk_s3control::Client;
 use aws_sdk_s3control::config::http::HttpResponse;
-use aws_sdk_s3control::config::retry::RetryConfig;
-use aws_sdk_s3control::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
 use aws_sdk_s3control::error::SdkError;
 use aws_sdk_s3control::operation::create_job::builders::CreateJobInputBuilder;
 use aws_sdk_s3control::operation::create_job::{CreateJobError, CreateJobOutput};
@@ -29,16 +26,9 @@ pub struct S3Control {
 impl S3Control {
     pub fn new() -> S3Control {
         let connection = Connection::default();
-        let config = aws_sdk_s3control::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("eu-west-1"))
-            .credentials_provider(Credentials::new("AKIAEXAMPLE", "secret", None, None, "fuzz"))
-            .retry_config(RetryConfig::disabled())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .http_client(connection.client())
-            .build();
+        let client = Client::new(&connection.config());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        S3Control { client: Client::from_conf(config), connection, runtime }
+        S3Control { client, connection, runtime }
     }
 
     pub fn describe(&self, response: Response) -> Answer<DescribeJobOutput, DescribeJobError> {

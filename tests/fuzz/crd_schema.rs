@@ -378,13 +378,13 @@ const SATISFIED: [(&str, Change); 16] = [
 ];
 
 /// A value without the switches that say what their absence says.
-fn said(value: &Value) -> Value {
+fn meaning(value: &Value) -> Value {
     let mut value = value.clone();
     if let Some(fields) = value.as_object_mut() {
         fields.retain(|_, field| *field != "Disabled" && !field.is_null());
     }
     if let Some(items) = value.as_array_mut() {
-        items.iter_mut().for_each(|item| *item = said(item));
+        items.iter_mut().for_each(|item| *item = meaning(item));
     }
     value
 }
@@ -417,7 +417,7 @@ pub fn admits(schema: &Value, value: &Value, path: &str) -> Result<(), String> {
     for rule in rules_of(schema) {
         let mut changed = value.clone();
         satisfy(&rule, &mut changed);
-        if said(&changed) != said(value) {
+        if meaning(&changed) != meaning(value) {
             return refused(format!("{rule} does not hold"));
         }
     }

@@ -1,5 +1,5 @@
-//! Any configuration that S3 may hold is imported as a spec that admission takes and that asks for exactly it, or its rule
-//! and field are named.
+//! Any configuration that S3 may hold is imported as a spec that admission takes and that asks for exactly it, or its
+//! rule and field are named.
 
 use std::cell::Cell;
 
@@ -53,7 +53,7 @@ fn odd() -> impl Strategy<Value = Configuration> {
 }
 
 #[test]
-fn what_is_imported_passes_admission_and_the_rest_is_named() {
+fn an_imported_spec_passes_admission_and_the_rest_is_named() {
     let schema = spec_schema("s3replication.dev_bucketreplications.yaml");
     let counts = Cell::new((0, 0));
     check(2000, odd(), |configuration| {

@@ -172,8 +172,8 @@ fn the_job_is_found_on_whichever_page_it_is() {
         let mut sent: Option<String> = None;
         let mut expected = Ok(None);
         let mut found = None;
-        for (place, (jobs, token)) in pages.iter().enumerate() {
-            let next = (place + 1 < pages.len()).then_some(token);
+        for (index, (jobs, token)) in pages.iter().enumerate() {
+            let next = (index + 1 < pages.len()).then_some(token);
             let answer = s3.list(page(jobs, next)).map_err(|error| TestCaseError::fail(error.to_string()))?;
             let read = search.read(&answer);
             if let Some((_, id)) = jobs.iter().find(|(text, _)| text == WANTED) {

@@ -203,8 +203,8 @@ fn the_points_of_each_series_are_those_that_cloudwatch_returned_for_it() {
         let mut reading = MetricPages::new(&request, REGION);
         let mut expected: BTreeMap<usize, Expected> = BTreeMap::new();
         let mut answers = None;
-        for (place, parts) in pages.iter().enumerate() {
-            let next = (place + 1 < pages.len()).then_some("next");
+        for (index, parts) in pages.iter().enumerate() {
+            let next = (index + 1 < pages.len()).then_some("next");
             for Part { id, times, values, status } in parts {
                 let Some(series) = (0..4).find(|series| format!("q{series}") == *id) else { continue };
                 let (points, last) = expected.entry(series).or_default();
@@ -228,8 +228,8 @@ fn the_points_of_each_series_are_those_that_cloudwatch_returned_for_it() {
         }
         let answers = answers.expect("the last page has no token");
         is_sound(&request, &answers)?;
-        for (place, answer) in answers.iter().enumerate() {
-            let (points, status) = expected.remove(&place).unwrap_or_default();
+        for (index, answer) in answers.iter().enumerate() {
+            let (points, status) = expected.remove(&index).unwrap_or_default();
             let read: Vec<(i64, u64)> =
                 answer.points.iter().map(|(at, value)| (at.as_second(), value.to_bits())).collect();
             prop_assert_eq!(read, points);
@@ -239,7 +239,7 @@ fn the_points_of_each_series_are_those_that_cloudwatch_returned_for_it() {
                 Some(Some("Forbidden")) => Some(FailureClass::Denied),
                 _ => Some(FailureClass::Unavailable),
             };
-            prop_assert_eq!(class, due, "series {}", place);
+            prop_assert_eq!(class, due, "series {}", index);
         }
         Ok(())
     });

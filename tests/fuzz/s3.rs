@@ -2,11 +2,8 @@
 //!
 //! In: the response to give. Out: what the SDK makes of it, and the body of the request that it sent.
 
-use aws_credential_types::Credentials;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::get_bucket_replication::GetBucketReplicationError;
 use aws_sdk_s3::types::ReplicationConfiguration;
@@ -23,16 +20,9 @@ pub struct S3 {
 impl S3 {
     pub fn new() -> S3 {
         let connection = Connection::default();
-        let config = aws_sdk_s3::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("eu-west-1"))
-            .credentials_provider(Credentials::new("AKIAEXAMPLE", "secret", None, None, "fuzz"))
-            .retry_config(RetryConfig::disabled())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .http_client(connection.client())
-            .build();
+        let client = Client::new(&connection.config());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        S3 { client: Client::from_conf(config), connection, runtime }
+        S3 { client, connection, runtime }
     }
 
     /// What `GetBucketReplication` returns for a response.

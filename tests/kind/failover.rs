@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::DeleteParams;
 use rig::kind::install::chart;
-use rig::kind::writers;
+use rig::kind::write_order;
 use serde_json::json;
 
 use super::cluster::Cluster;
@@ -140,8 +140,8 @@ pub fn rolled_out(cluster: &Cluster) -> Result<()> {
         let last = operator.leader().await?;
         workload.remove().await?;
         let writes = operator.writes().await?;
-        writers::check_one_at_a_time(&writes)?;
-        let order = writers::order(&writes);
+        write_order::check_one_at_a_time(&writes)?;
+        let order = write_order::order(&writes);
         ensure!(
             order.first() == Some(&leader.name.as_str()) && order.last() == Some(&last.name.as_str()),
             "not from {} to {}: {order:?}",

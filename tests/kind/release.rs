@@ -10,7 +10,7 @@ use kube::api::{ListParams, LogParams};
 use rig::Clients;
 use rig::kind::cloud::Recorded;
 use rig::kind::install::{PODS, RELEASE, Release};
-use rig::kind::{Kind, writers};
+use rig::kind::{Kind, write_order};
 use rig::world::unique;
 use serde_json::{Value, json};
 
@@ -186,10 +186,10 @@ impl<'a> OperatorRelease<'a> {
     /// Checks that only these pods wrote, in this order, and no two at the same time.
     pub async fn check_writers(&self, pods: &[&OperatorPod]) -> Result<()> {
         let writes = self.writes().await?;
-        writers::check_one_at_a_time(&writes)?;
+        write_order::check_one_at_a_time(&writes)?;
         let mut expected: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
         expected.dedup();
-        let order = writers::order(&writes);
+        let order = write_order::order(&writes);
         ensure!(order == expected, "others wrote than {expected:?}: {order:?}");
         Ok(())
     }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use rig::aws_state::AwsState;
-use rig::former::{self, FormerState, without_bookkeeping};
+use rig::former_release::{self, FormerState, without_bookkeeping};
 use rig::kind::install::chart;
-use rig::kind::writers;
+use rig::kind::write_order;
 use rig::paths;
 use serde_json::{Value, json};
 
@@ -29,9 +29,9 @@ const NAMES: [&str; 2] = ["orders", "clicks"];
 const LEFT_IN: &str = "data";
 const OWN: &str = "111122223333";
 
-/// The former program is not in this tree. Its stand-in is the chart of this tree, packaged as another version, with a CRD
-/// that lacks an optional field, and the same image in pods that differ by an annotation. The test shows what the upgrade
-/// does to the CRDs, the pods, the leader and AWS while pods are at work. `of_what_the_former_release_left` and
+/// The former program is not in this tree. Its stand-in is the chart of this tree, packaged as another version, with a
+/// CRD that lacks an optional field, and the same image in pods that differ by an annotation. The test shows what the
+/// upgrade does to the CRDs, the pods, the leader and AWS while pods are at work. `of_what_the_former_release_left` and
 /// `tests/e2e/upgrade` show that the program reads what an earlier one wrote.
 pub fn from_the_release_before(cluster: &Cluster) -> Result<()> {
     cluster.block_on(async {
@@ -80,7 +80,7 @@ pub fn from_the_release_before(cluster: &Cluster) -> Result<()> {
             !for_new && !for_drift
         });
         ensure!(without_reason.is_none(), "written without a reason: {without_reason:?}");
-        writers::check_one_at_a_time(writes)?;
+        write_order::check_one_at_a_time(writes)?;
         try_join_all(replications.into_iter().chain([added]).map(Replication::delete)).await?;
         operator.check_no_role_is_left().await
     })
@@ -98,7 +98,7 @@ pub fn of_what_the_former_release_left(cluster: &Cluster) -> Result<()> {
         ensure!(operator.release.account == OWN, "the default release acts in {}", operator.release.account);
         operator.uninstall().await?;
         operator.set_value("replicas", json!(0));
-        operator.release.upgrade(&cluster.kind, &former::chart()).await?;
+        operator.release.upgrade(&cluster.kind, &former_release::chart()).await?;
         ensure!(!has_field(cluster, "health").await?, "the definition is not that of the former release");
 
         let url = cluster.cloud.url();
@@ -145,8 +145,8 @@ pub fn of_what_the_former_release_left(cluster: &Cluster) -> Result<()> {
     })
 }
 
-/// Creates the objects of the former release with their status. Returns the recorded UIDs, each with the one that replaces
-/// it.
+/// Creates the objects of the former release with their status. Returns the recorded UIDs, each with the one that
+/// replaces it.
 async fn restore_objects(cluster: &Cluster, state: &FormerState) -> Result<Vec<(String, String)>> {
     let kubectl = &cluster.kind.kubectl;
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": LEFT_IN}});

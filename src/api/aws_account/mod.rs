@@ -96,7 +96,7 @@ pub struct AwsAccountSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles: Option<Roles>,
 
-    /// What resources may do in this account beside keeping replication configured. Canary: write and delete small
+    /// What resources may do in this account besides keeping replication configured. Canary: write and delete small
     /// objects that prove that objects arrive. Backfill: start S3 Batch Replication jobs, which cost money. Absent:
     /// neither.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

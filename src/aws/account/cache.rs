@@ -40,7 +40,7 @@ const LOCATIONS: usize = 200_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
     pub region: String,
-    pub owner: OwnerCheck,
+    pub owner_check: OwnerCheck,
 }
 
 /// Whether a bucket belongs to the account that it should belong to.
@@ -78,7 +78,7 @@ struct Locations {
 }
 
 impl Locations {
-    fn insert(&mut self, bucket: BucketKey, Location { region, owner }: Location) {
+    fn insert(&mut self, bucket: BucketKey, Location { region, owner_check }: Location) {
         if self.by_bucket.len() >= LOCATIONS {
             *self = Locations::default();
         }
@@ -90,7 +90,7 @@ impl Locations {
                 region
             }
         };
-        self.by_bucket.insert(bucket, (region, owner));
+        self.by_bucket.insert(bucket, (region, owner_check));
     }
 }
 
@@ -128,7 +128,7 @@ impl Buckets {
         locations
             .by_bucket
             .get(bucket)
-            .map(|(region, owner)| Location { region: region.to_string(), owner: *owner })
+            .map(|(region, owner_check)| Location { region: region.to_string(), owner_check: *owner_check })
     }
 
     pub fn set_location(&self, bucket: BucketKey, location: Location) {
@@ -159,9 +159,9 @@ impl Buckets {
     }
 
     /// The Region to believe where `HeadBucket` goes on naming one in which the bucket is not.
-    pub async fn contradiction(&self, bucket: &BucketKey, said: &str) -> Option<String> {
+    pub async fn contradiction(&self, bucket: &BucketKey, wrong: &str) -> Option<String> {
         let held = self.contradictions.get(bucket).await?;
-        (held.wrong == said).then_some(held.named)
+        (held.wrong == wrong).then_some(held.named)
     }
 
     /// Versioning as any check read it within the last moments, or by `read` now. Concurrent readers share one read.
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_requested_check_reads_object_lock_and_keys_anew() {
+    async fn a_requested_check_reads_object_lock_and_keys_again() {
         let (buckets, bucket) = (Buckets::new(), orders_of("111122223333"));
         let ask = async |fresh, answer| buckets.object_lock(&bucket, fresh, async { Ok(answer) }).await;
         assert_eq!(ask(false, false).await, Ok(false));
@@ -433,7 +433,7 @@ mod tests {
         let own = async { failure(FailureClass::Denied) };
         assert!(buckets.versioning(&orders_of("111122223333"), false, own).await.is_err());
 
-        let location = Location { region: "eu-west-1".into(), owner: OwnerCheck::Confirmed };
+        let location = Location { region: "eu-west-1".into(), owner_check: OwnerCheck::Confirmed };
         buckets.set_location(orders_of("444455556666"), location);
         assert_eq!(buckets.location(&orders_of("111122223333")), None);
     }

@@ -36,37 +36,37 @@ pub async fn known_location(aws: &AwsClient, caller: &Caller, bucket: &BucketRef
         remembered.filter(|held| bucket.region.as_ref().is_none_or(|named| *named == held.region));
     remembered.or_else(|| {
         let region = bucket.region.as_ref().or(bucket.last_seen.as_ref())?.clone();
-        Some(Location { region, owner: OwnerCheck::NotChecked })
+        Some(Location { region, owner_check: OwnerCheck::NotChecked })
     })
 }
 
 /// Locates a bucket, by a call where its Region is not known. `None`: there is no such bucket.
 pub async fn locate(aws: &AwsClient, caller: &Caller, bucket: &BucketRef) -> Read<Option<Location>> {
-    let (name, owner, home) = (&bucket.name, account_id(caller, bucket), aws.home());
+    let (name, expected_owner, home) = (&bucket.name, account_id(caller, bucket), aws.home());
     if let Some(region) = bucket.region.as_deref().filter(|region| !is_region(region)) {
         return Err(no_such_region(name, region));
     }
     if let Some(known) = known_location(aws, caller, bucket).await {
         return Ok(Some(known));
     }
-    let answer = head(aws, home, name, Some(owner)).await;
-    let answer = explain(aws, home, name, owner, answer).await;
+    let answer = head(aws, home, name, Some(expected_owner)).await;
+    let answer = explain(aws, home, name, expected_owner, answer).await;
     let location = match answer {
-        Head::Found(region) => Location { region, owner: OwnerCheck::Confirmed },
-        Head::Elsewhere(region) => Location { region, owner: OwnerCheck::NotChecked },
+        Head::Found(region) => Location { region, owner_check: OwnerCheck::Confirmed },
+        Head::Elsewhere(region) => Location { region, owner_check: OwnerCheck::NotChecked },
         Head::Missing => return Ok(None),
         Head::Denied { ref failure, ref region } => {
             match (ask_owner(aws, home, name, &answer).await, region) {
                 (BucketOwnership::Foreign, _) => return Err(foreign(failure.clone())),
                 (_, None) => return Err(failure.clone()),
-                (_, Some(region)) => Location { region: region.clone(), owner: OwnerCheck::Denied },
+                (_, Some(region)) => Location { region: region.clone(), owner_check: OwnerCheck::Denied },
             }
         }
         Head::Failed(failure) => return Err(failure),
     };
     let key = bucket_key(caller, bucket);
     let location = match aws.buckets().contradiction(&key, &location.region).await {
-        Some(region) => Location { region, owner: OwnerCheck::NotChecked },
+        Some(region) => Location { region, owner_check: OwnerCheck::NotChecked },
         None => location,
     };
     aws.buckets().set_location(key, location.clone());

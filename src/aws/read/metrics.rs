@@ -36,7 +36,7 @@ pub async fn read_metrics(
     request: &MetricsRequest,
 ) -> Read<Vec<SeriesAnswer>> {
     let queries: Vec<MetricDataQuery> =
-        request.series.iter().enumerate().map(|(place, series)| query(place, series, request)).collect();
+        request.series.iter().enumerate().map(|(index, series)| query(index, series, request)).collect();
     let mut pages = MetricPages::new(request, region);
     loop {
         let call = aws
@@ -87,10 +87,10 @@ impl<'a> MetricPages<'a> {
         self.pages += 1;
         let (request, region) = (self.request, self.region);
         for result in page.metric_data_results() {
-            let place: Option<usize> = result.id().and_then(|id| id.strip_prefix('q')?.parse().ok());
+            let index: Option<usize> = result.id().and_then(|id| id.strip_prefix('q')?.parse().ok());
             // An id is known by its one form, which holds no sign and no zero in front.
-            let place = place.filter(|place| result.id() == Some(&query_id(*place)));
-            if let Some(answer) = place.and_then(|place| self.answers.get_mut(place)) {
+            let index = index.filter(|index| result.id() == Some(&query_id(*index)));
+            if let Some(answer) = index.and_then(|index| self.answers.get_mut(index)) {
                 add(answer, result, request, region);
             }
         }
@@ -107,12 +107,12 @@ impl<'a> MetricPages<'a> {
 }
 
 /// Ids begin with a letter and hold no more than letters, digits and `_`.
-fn query_id(place: usize) -> String {
-    format!("q{place}")
+fn query_id(index: usize) -> String {
+    format!("q{index}")
 }
 
 /// A unit is left out: with a wrong one there are no points.
-fn query(place: usize, series: &Series, request: &MetricsRequest) -> MetricDataQuery {
+fn query(index: usize, series: &Series, request: &MetricsRequest) -> MetricDataQuery {
     let Series { source, destination, rule, statistic } = series;
     let (metric, statistic) = statistic.names();
     let dimension = |name: &str, value: &str| Dimension::builder().name(name).value(value).build();
@@ -125,7 +125,7 @@ fn query(place: usize, series: &Series, request: &MetricsRequest) -> MetricDataQ
         .build();
     let period = i32::try_from(request.period).unwrap_or(i32::MAX);
     let stat = MetricStat::builder().metric(metric).period(period).stat(statistic).build();
-    MetricDataQuery::builder().id(query_id(place)).metric_stat(stat).build()
+    MetricDataQuery::builder().id(query_id(index)).metric_stat(stat).build()
 }
 
 /// Adds a page of a series. The status of its last page counts: `PartialData` and `InternalError` announce further pages,

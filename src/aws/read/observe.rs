@@ -236,13 +236,13 @@ async fn read_bucket_policies(
 ) -> BTreeMap<String, Read<Option<Value>>> {
     let destinations = read_set.destinations.iter().zip(&located.destinations);
     let current = destinations.filter_map(|(bucket, location)| {
-        let owner = account_id(caller, bucket);
-        let abroad = bucket.account_ref.is_some() && owner != caller.account;
+        let held_by = account_id(caller, bucket);
+        let abroad = bucket.account_ref.is_some() && held_by != caller.account;
         let location = location.as_ref().ok()?.as_ref()?;
         abroad.then(|| BucketAddress {
             name: bucket.name.clone(),
             region: location.region.clone(),
-            account_id: owner.to_owned(),
+            account_id: held_by.to_owned(),
             account_ref: bucket.account_ref.clone(),
         })
     });
@@ -292,7 +292,7 @@ async fn read_bucket(
     fresh: bool,
 ) -> ObservedBucket {
     let name = &bucket.name;
-    let Location { region, owner } = match located {
+    let Location { region, owner_check } = match located {
         Ok(Some(location)) => location,
         Ok(None) => return ObservedBucket::unseen(Ok(None), missing(name)),
         Err(failure) => return ObservedBucket::unseen(Err(failure.clone()), failure.clone()),
@@ -308,7 +308,7 @@ async fn read_bucket(
     };
     let unseen = |failure: Failure| ObservedBucket::unseen(Err(failure.clone()), failure);
     let Err(failure) = versioning else { return found(versioning, true) };
-    match (failure.class, owner) {
+    match (failure.class, owner_check) {
         (FailureClass::NoSuchBucket, _) => {
             aws.buckets().forget(&key).await;
             ObservedBucket::unseen(Ok(None), failure)
@@ -327,14 +327,14 @@ async fn read_bucket(
         // either: the right may have been granted.
         (FailureClass::Denied, _) => {
             let answer = head(aws, region, name, Some(expected)).await;
-            let owner = match ask_owner(aws, region, name, &answer).await {
+            let owner_check = match ask_owner(aws, region, name, &answer).await {
                 BucketOwnership::Confirmed => OwnerCheck::Confirmed,
                 BucketOwnership::Unknown => OwnerCheck::Denied,
                 BucketOwnership::Missing => return ObservedBucket::unseen(Ok(None), failure),
                 BucketOwnership::Foreign => return unseen(foreign(failure)),
             };
-            aws.buckets().set_location(key, Location { region: region.clone(), owner });
-            found(Err(failure), owner == OwnerCheck::Confirmed)
+            aws.buckets().set_location(key, Location { region: region.clone(), owner_check });
+            found(Err(failure), owner_check == OwnerCheck::Confirmed)
         }
         _ => found(Err(failure), false),
     }

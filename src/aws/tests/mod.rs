@@ -45,12 +45,13 @@ async fn run(seed: u64, kept: &[usize]) -> Option<String> {
 async fn shortest(seed: u64, length: usize) -> String {
     let mut kept: Vec<usize> = (0..length).collect();
     let mut difference = run(seed, &kept).await.unwrap_or_default();
-    let mut place = 0;
-    while place < kept.len() {
-        let fewer: Vec<usize> = kept.iter().copied().filter(|index| *index != kept[place]).collect();
+    let mut index = 0;
+    while index < kept.len() {
+        let fewer: Vec<usize> =
+            kept.iter().copied().filter(|kept_index| *kept_index != kept[index]).collect();
         match run(seed, &fewer).await {
             Some(found) => (kept, difference) = (fewer, found),
-            None => place += 1,
+            None => index += 1,
         }
     }
     format!("AGREEMENT_SEED={seed}:\n{difference}")

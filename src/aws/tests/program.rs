@@ -278,7 +278,7 @@ impl Draw<'_> {
         }
     }
 
-    /// A policy of a bucket: statements of ours and of others, for roles that exist and for some that do not.
+    /// A policy of a bucket: statements of the operator and of others, for roles that exist and for some that do not.
     fn bucket_policy(&mut self, bucket: &str) -> Value {
         let arn = format!("arn:aws:s3:::{bucket}");
         let theirs = json!({"Sid": "Theirs", "Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObject",

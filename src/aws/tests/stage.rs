@@ -166,10 +166,10 @@ impl Stage {
 
     async fn create_bucket(&self, bucket: &str) -> Result<()> {
         let (s3, region, owner) = self.past_proxy(bucket);
-        let place = BucketLocationConstraint::from(region);
-        let place = CreateBucketConfiguration::builder().location_constraint(place).build();
-        let place = (region != HOME).then_some(place);
-        s3.create_bucket().bucket(bucket).set_create_bucket_configuration(place).send().await?;
+        let location = BucketLocationConstraint::from(region);
+        let location = CreateBucketConfiguration::builder().location_constraint(location).build();
+        let location = (region != HOME).then_some(location);
+        s3.create_bucket().bucket(bucket).set_create_bucket_configuration(location).send().await?;
         self.simulated.with(|world| world.create_bucket(bucket, region, owner));
         Ok(())
     }
@@ -251,7 +251,7 @@ impl Stage {
         }
     }
 
-    /// Does what S3 does and the emulator does not: in bucket policies it shows an id in the place of a role that was
+    /// Does what S3 does and the emulator does not: in bucket policies it shows an id in place of a role that was
     /// deleted
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-bucket-user-policy-specifying-principal-intro.html>).
     async fn show_dead_principals(&self, _role: &str) {

@@ -382,8 +382,8 @@ impl CommandNames<'_> {
         format!("{typed} import --bucket {} -n {}{account}", word(source), word(namespace))
     }
 
-    /// The commands where an `AwsAccount` does not allow what is asked for: those that the message names are to allow more,
-    /// or the spec is to ask for less.
+    /// The commands where an `AwsAccount` does not allow what is asked for: those that the message names are to allow
+    /// more, or the spec is to ask for less.
     fn next_where_not_allowed(&self) -> Vec<String> {
         if self.message.contains("--require-account") {
             return vec!["kubectl get awsaccounts".to_owned(), self.kubectl("edit")];
@@ -552,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_account_does_not_allow_is_mended_in_the_account_that_the_message_names() {
+    fn a_refusal_by_an_account_is_fixed_in_the_account_that_the_message_names() {
         let next = |accounts: &[&str], source: Option<&str>, message: &str| {
             let subject = CommandNames { accounts, source_account: source, message, ..SUBJECT };
             advise(Some(Reason::NotAllowed), &subject).next
@@ -580,14 +580,14 @@ mod tests {
             let subject = CommandNames { message, accounts: &["default"], ..SUBJECT };
             advise(Some(Reason::AccountMismatch), &subject).next
         };
-        let said = Failure::new(
+        let failure = Failure::new(
             FailureClass::WrongAccount,
             "sts:GetCallerIdentity",
             "default",
             identity_elsewhere("arn:aws:iam::111122223333:user/o", "111122223333", "123456789012"),
         );
         assert_eq!(
-            next(&said.message()),
+            next(&failure.message()),
             [
                 "kubectl get awsaccount default -o wide",
                 "kubectl get awsaccount default -o yaml | sed s/123456789012/111122223333/g | kubectl replace --force -f - # if 111122223333 is the right account",
@@ -599,7 +599,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_role_is_adopted_only_where_that_mends_it() {
+    fn a_foreign_role_is_adopted_only_where_that_fixes_it() {
         let next = |message: &str, adopts: bool| {
             let subject = CommandNames { message, adopts, ..SUBJECT };
             advise(Some(Reason::ForeignRole), &subject).next

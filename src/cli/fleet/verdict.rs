@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_the_settings_comes_before_what_is_wrong_with_objects() {
+    fn wrong_settings_come_before_objects_that_fail() {
         let applied = ("True", "Applied");
         for (ready, replicating, wanted) in [
             (("False", "ForeignRole"), Some(("True", "ObjectsArriving")), Verdict::Failing),

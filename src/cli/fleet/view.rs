@@ -41,7 +41,7 @@ pub struct ReplicationView {
     /// Where the runbook of the reason is; absent where all is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runbook: Option<String>,
-    /// Commands that show more or mend it.
+    /// Commands that show more or fix it.
     pub next: Vec<String>,
     pub conditions: Vec<ConditionView>,
     pub suspended: bool,
@@ -247,8 +247,8 @@ fn view(resource: BucketReplication, backfills: &[BackfillView], pointers: Point
     }
 }
 
-/// A resource that this version cannot decode: all that is known is its name, and its buckets where they are in their
-/// place. Else the source has no name, and there are no rules.
+/// A resource that this version cannot decode: all that is known is its name, and its buckets where this version
+/// expects them. Else the source has no name, and there are no rules.
 fn undecodable(metadata: &ObjectMeta, odd: Undecodable, pointers: Pointers<'_>) -> ReplicationView {
     let (namespace, name) = names(metadata);
     let bucket = |name: &str| BucketView { bucket: name.to_owned(), ..BucketView::default() };

@@ -101,7 +101,7 @@ pub enum ImportError {
 }
 
 pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
-    let identities = AwsConnector::from_env(args.aws.settings(), aws::AwsMetrics::default()).await;
+    let connector = AwsConnector::from_env(args.aws.settings(), aws::AwsMetrics::default()).await;
     let account = match &args.account {
         Some(name) => {
             let manifests = Manifests::read(&args.filenames)?;
@@ -116,15 +116,15 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
         None => None,
     };
     let aws = match &account {
-        Some(account) => identities.client_in(account, &ResourceId::of_account(&account.name)).await?,
-        None => identities.ambient().await?,
+        Some(account) => connector.client_in(account, &ResourceId::of_account(&account.name)).await?,
+        None => connector.ambient().await?,
     };
     let accounts = Accounts { source: account, ..Accounts::default() };
     let owners = if args.all { Some(read_owners(&args.cluster).await) } else { None };
     let target = ManifestTarget {
         accounts: &accounts,
         namespace: &args.namespace,
-        identities: &identities,
+        connector: &connector,
         directory: args.output_dir.as_deref(),
         owners: owners.as_ref().and_then(|asked| asked.as_ref().ok()),
     };
@@ -178,12 +178,12 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
 /// Calls that are under way at the same time. The rate limits of the account apply besides.
 const CONCURRENCY: usize = 16;
 
-/// What the manifests say beside the buckets, and as whom the command tries what they ask for.
+/// What the manifests say besides the buckets, and as whom the command tries what they ask for.
 struct ManifestTarget<'a> {
     /// The `AwsAccount` of the sources, if there is one.
     accounts: &'a Accounts,
     namespace: &'a str,
-    identities: &'a AwsConnector,
+    connector: &'a AwsConnector,
     /// The directory of the files.
     directory: Option<&'a Path>,
     /// The buckets that have a resource; `None`: no cluster was asked.
@@ -353,7 +353,7 @@ async fn require_accepted(
     let forbidden = refusals_in_any_namespace(&replication);
     let plan = if forbidden.is_empty() {
         let read_set = ReadSet::of(&replication, false);
-        let clients = target.identities.connect(target.accounts, &id).await?;
+        let clients = target.connector.connect(target.accounts, &id).await?;
         let observed = aws::observe(&clients, &read_set).await;
         assess(replication, read_set, observed).plan
     } else {

@@ -119,9 +119,9 @@ const BACKFILL: &str = "ReplicationBackfill";
 
 /// The resources of the cluster that may own something.
 #[derive(Debug)]
-pub struct Owners<'a> {
+pub struct ClusterObjects<'a> {
     /// The UID of this cluster.
-    pub cluster: &'a str,
+    pub uid: &'a str,
     pub resources: &'a [FoundObject<BucketReplication>],
     /// The UIDs of the backfills; `None`: they are unknown, and whatever is of a backfill is kept.
     pub backfills: Option<BTreeSet<String>>,
@@ -172,88 +172,115 @@ impl Used {
 }
 
 /// Finds what is left over.
-pub fn find(owners: &Owners<'_>, accounts: &[HeldAccount]) -> Findings {
-    let Owners { cluster, resources, backfills } = owners;
-    let used = Used::of(resources);
-    let buckets = || accounts.iter().flat_map(|account| &account.buckets);
+pub fn find(cluster: &ClusterObjects<'_>, accounts: &[HeldAccount]) -> Findings {
+    let used = Used::of(cluster.resources);
+    let mut by_role: BTreeMap<&str, Vec<&HeldBucket>> = BTreeMap::new();
+    for bucket in accounts.iter().flat_map(|account| &account.buckets) {
+        bucket.role.iter().for_each(|role| by_role.entry(role).or_default().push(bucket));
+    }
     let mut findings = Findings::default();
     let mut unowned: Vec<Orphan> = Vec::new();
-    for account in accounts {
-        let unclear = |role: &ObservedRole, why: String, fix: String| UnclearRole {
-            account_id: account.account_id.clone(),
-            arn: role.arn.clone(),
-            why,
-            fix,
-        };
-        for role in &account.roles {
-            let Some(id) = ResourceId::of_tags(&role.tags) else {
-                match unclear_tags(role, &used, cluster) {
-                    Tags::OfAnotherCluster => findings.of_other_clusters += 1,
-                    Tags::Unclear { why, fix } => findings.unclear_roles.push(unclear(role, why, fix)),
-                    Tags::Used => {}
+    for HeldAccount { account_id, roles, .. } in accounts {
+        for role in roles {
+            let named = by_role.get(role.arn.as_str()).map(Vec::as_slice).unwrap_or_default();
+            match judge(role, named, &used, cluster) {
+                Judgement::OfAnotherCluster => findings.of_other_clusters += 1,
+                Judgement::Used => {}
+                Judgement::Unclear { why, fix } => {
+                    let (account_id, arn) = (account_id.clone(), role.arn.clone());
+                    findings.unclear_roles.push(UnclearRole { account_id, arn, why, fix });
                 }
-                continue;
-            };
-            if id.cluster.as_deref() != Some(*cluster) {
-                findings.of_other_clusters += 1;
-                continue;
+                Judgement::LeftOver { kind, id } => unowned.push(Orphan {
+                    account_id: account_id.clone(),
+                    role: role.name.clone(),
+                    arn: role.arn.clone(),
+                    kind,
+                    namespace: id.namespace,
+                    name: id.name,
+                    replicates: named.iter().any(|bucket| bucket.replicates),
+                    configurations: named.iter().map(|bucket| bucket.address.clone()).collect(),
+                    statements: Vec::new(),
+                    blocked_by: role.other_policies.clone(),
+                    has_policy: role.policy.as_ref().is_ok_and(Option::is_some),
+                }),
             }
-            let kind = match (role.tags.get(KIND_TAG).map(String::as_str), backfills) {
-                (None, _) => REPLICATION,
-                // A job may be running with the role: a backfill that is there removes it at its end.
-                (Some(BACKFILL), Some(backfills)) if is_without_backfill(&id, backfills) => BACKFILL,
-                (Some(BACKFILL), Some(_)) => continue,
-                (Some(BACKFILL), None) => {
-                    let why = format!("the ReplicationBackfill {}/{} may be there", id.namespace, id.name);
-                    let fix = "allow yourself to list replicationbackfills in all namespaces, and run the command again";
-                    findings.unclear_roles.push(unclear(role, why, fix.to_owned()));
-                    continue;
-                }
-                (Some(kind), _) => {
-                    let why = format!("this version knows no kind {kind}, which its tag {KIND_TAG} names");
-                    let fix = "run orphans of the version that made the role";
-                    findings.unclear_roles.push(unclear(role, why, fix.to_owned()));
-                    continue;
-                }
-            };
-            let named: Vec<&HeldBucket> =
-                buckets().filter(|bucket| bucket.role.as_deref() == Some(&role.arn)).collect();
-            let in_use = named.iter().any(|bucket| used.sources.contains(&bucket.address.name));
-            let is_held = match kind {
-                BACKFILL => used.roles.contains(&role.arn),
-                _ => used.holds(role, &id),
-            };
-            if in_use || is_held {
-                continue;
-            }
-            if is_adopted(&role.tags) {
-                let why = format!(
-                    "someone else made it, and BucketReplication {}/{}, which is gone, took it over",
-                    id.namespace, id.name
-                );
-                let fix = "remove its tags s3replication.dev/… to keep it, or its tag s3replication.dev/adopted to have this command list it";
-                findings.unclear_roles.push(unclear(role, why, fix.to_owned()));
-                continue;
-            }
-            unowned.push(Orphan {
-                account_id: account.account_id.clone(),
-                role: role.name.clone(),
-                arn: role.arn.clone(),
-                kind,
-                namespace: id.namespace.clone(),
-                name: id.name.clone(),
-                replicates: named.iter().any(|bucket| bucket.replicates),
-                configurations: named.into_iter().map(|bucket| bucket.address.clone()).collect(),
-                statements: Vec::new(),
-                blocked_by: role.other_policies.clone(),
-                has_policy: role.policy.as_ref().is_ok_and(Option::is_some),
-            });
         }
     }
+    findings.unclear = add_statements(&mut unowned, accounts);
+    (findings.still_replicating, findings.orphans) =
+        unowned.into_iter().partition(|orphan| orphan.replicates);
+    findings
+}
+
+/// What is known of a role.
+enum Judgement {
+    OfAnotherCluster,
+    /// A resource uses it: the operator restores its tags if they differ.
+    Used,
+    Unclear {
+        why: String,
+        fix: String,
+    },
+    LeftOver {
+        kind: &'static str,
+        id: ResourceId,
+    },
+}
+
+/// `named`: the buckets whose configurations name the role.
+fn judge(role: &ObservedRole, named: &[&HeldBucket], used: &Used, cluster: &ClusterObjects<'_>) -> Judgement {
+    let unclear = |why: String, fix: &str| Judgement::Unclear { why, fix: fix.to_owned() };
+    let Some(id) = ResourceId::of_tags(&role.tags) else {
+        return judge_by_some_tags(role, used, cluster.uid);
+    };
+    if id.cluster.as_deref() != Some(cluster.uid) {
+        return Judgement::OfAnotherCluster;
+    }
+    let kind = match (role.tags.get(KIND_TAG).map(String::as_str), &cluster.backfills) {
+        (None, _) => REPLICATION,
+        // A job may be running with the role: a backfill that is there removes it at its end.
+        (Some(BACKFILL), Some(backfills)) if is_without_backfill(&id, backfills) => BACKFILL,
+        (Some(BACKFILL), Some(_)) => return Judgement::Used,
+        (Some(BACKFILL), None) => {
+            return unclear(
+                format!("the ReplicationBackfill {}/{} may be there", id.namespace, id.name),
+                "allow yourself to list replicationbackfills in all namespaces, and run the command again",
+            );
+        }
+        (Some(kind), _) => {
+            return unclear(
+                format!("this version knows no kind {kind}, which its tag {KIND_TAG} names"),
+                "run orphans of the version that made the role",
+            );
+        }
+    };
+    let is_held = match kind {
+        BACKFILL => used.roles.contains(&role.arn),
+        _ => used.holds(role, &id),
+    };
+    if is_held || named.iter().any(|bucket| used.sources.contains(&bucket.address.name)) {
+        return Judgement::Used;
+    }
+    if is_adopted(&role.tags) {
+        return unclear(
+            format!(
+                "someone else made it, and BucketReplication {}/{}, which is gone, took it over",
+                id.namespace, id.name
+            ),
+            "remove its tags s3replication.dev/… to keep it, or its tag s3replication.dev/adopted to have this command list it",
+        );
+    }
+    Judgement::LeftOver { kind, id }
+}
+
+/// Adds to each orphan the statements in bucket policies that nobody else needs. Returns the statements of which that is
+/// unclear.
+fn add_statements(unowned: &mut [Orphan], accounts: &[HeldAccount]) -> Vec<Unclear> {
     let by_arn: BTreeMap<String, usize> =
         unowned.iter().enumerate().map(|(index, orphan)| (orphan.arn.clone(), index)).collect();
-    for bucket in buckets() {
-        let Some(policy) = &bucket.policy else { continue };
+    let mut unclear = Vec::new();
+    for HeldBucket { address, policy, .. } in accounts.iter().flat_map(|account| &account.buckets) {
+        let Some(policy) = policy else { continue };
         for (sid, principals) in written_by_operators(policy) {
             let owners: BTreeSet<Option<usize>> =
                 principals.iter().map(|principal| by_arn.get(principal).copied()).collect();
@@ -261,21 +288,18 @@ pub fn find(owners: &Owners<'_>, accounts: &[HeldAccount]) -> Findings {
                 // All principals are one orphan: nobody else needs the statements.
                 [Some(index)] => {
                     if let Some(orphan) = unowned.get_mut(*index) {
-                        orphan.statements.push(Statements { bucket: bucket.address.clone(), sid });
+                        orphan.statements.push(Statements { bucket: address.clone(), sid });
                     }
                 }
                 _ if principals.iter().any(|principal| principal.starts_with("AROA")) => {
-                    let bucket = bucket.address.name.clone();
-                    let principals = principals.into_iter().collect();
-                    findings.unclear.push(Unclear { bucket, sid, principals });
+                    let (bucket, principals) = (address.name.clone(), principals.into_iter().collect());
+                    unclear.push(Unclear { bucket, sid, principals });
                 }
                 _ => {}
             }
         }
     }
-    (findings.still_replicating, findings.orphans) =
-        unowned.into_iter().partition(|orphan| orphan.replicates);
-    findings
+    unclear
 }
 
 /// Whether the backfill of a role is certainly gone.
@@ -283,21 +307,11 @@ fn is_without_backfill(id: &ResourceId, backfills: &BTreeSet<String>) -> bool {
     id.uid.as_ref().is_some_and(|uid| !backfills.contains(uid))
 }
 
-/// What the tags of a role mean that do not name a resource.
-enum Tags {
-    OfAnotherCluster,
-    /// A resource refers to the role all the same: the operator restores the tags.
-    Used,
-    Unclear {
-        why: String,
-        fix: String,
-    },
-}
-
-fn unclear_tags(role: &ObservedRole, used: &Used, cluster: &str) -> Tags {
+/// The same of a role whose tags do not name a resource.
+fn judge_by_some_tags(role: &ObservedRole, used: &Used, cluster: &str) -> Judgement {
     let value = |key: &str| value_of(&role.tags, &format!("{GROUP}/{key}"));
     if value("cluster").is_some_and(|held| held != cluster) {
-        return Tags::OfAnotherCluster;
+        return Judgement::OfAnotherCluster;
     }
     let name = value("namespace").cloned().zip(value("name").cloned());
     let is_used = value("uid").is_some_and(|uid| used.uids.contains(uid))
@@ -305,10 +319,10 @@ fn unclear_tags(role: &ObservedRole, used: &Used, cluster: &str) -> Tags {
         || used.roles.contains(&role.arn);
     let missing = ResourceId::missing_tags(&role.tags).unwrap_or_default();
     if is_used || missing.is_empty() {
-        return Tags::Used;
+        return Judgement::Used;
     }
     let key = format!("{GROUP}/cluster");
-    Tags::Unclear {
+    Judgement::Unclear {
         why: format!("it has tags of an operator, and lacks {}", missing.join(", ")),
         fix: format!(
             "set what is missing ({key} is {cluster} in this cluster), or delete the role yourself if nothing replicates with it"
@@ -414,7 +428,7 @@ mod tests {
     }
 
     fn found_by(resources: &[FoundObject<BucketReplication>], accounts: &[HeldAccount]) -> Findings {
-        find(&Owners { cluster: "c", resources, backfills: Some(BTreeSet::new()) }, accounts)
+        find(&ClusterObjects { uid: "c", resources, backfills: Some(BTreeSet::new()) }, accounts)
     }
 
     fn account(roles: Vec<ObservedRole>, buckets: Vec<HeldBucket>) -> HeldAccount {
@@ -457,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_cluster_holds_is_never_an_orphan() {
+    fn a_role_of_another_cluster_is_never_an_orphan() {
         let held = account(vec![role("elsewhere", "gone", "u")], vec![bucket("source", Some(ARN), None)]);
         let findings = found_by(&[], &[held]);
         assert_eq!((findings.orphans.len(), findings.of_other_clusters), (0, 1));
@@ -511,7 +525,7 @@ mod tests {
         };
         let found = |kind: &str, backfills: Option<&[&str]>| {
             let backfills = backfills.map(|uids| uids.iter().map(|uid| (*uid).to_owned()).collect());
-            find(&Owners { cluster: "c", resources: &[], backfills }, &[job(kind)])
+            find(&ClusterObjects { uid: "c", resources: &[], backfills }, &[job(kind)])
         };
         assert!(found(BACKFILL, Some(&["u"])).is_empty(), "the backfill is there");
         for (unknown, why) in [

@@ -21,8 +21,8 @@ use crate::cli::counted::{counted, form};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
 use crate::cli::orphans::find::{
-    Findings, HeldAccount, HeldBucket, Orphan, Owners, REPLICATION, Statements, UnclearRole, UnreadAccount,
-    find,
+    ClusterObjects, Findings, HeldAccount, HeldBucket, Orphan, REPLICATION, Statements, UnclearRole,
+    UnreadAccount, find,
 };
 use crate::cli::output::{Format, PrintError, complain, formatted, print};
 use crate::cli::progress::ProgressLine;
@@ -149,8 +149,8 @@ async fn read(kubernetes: &Kubernetes, accounts: &[Reached], path: &str) -> Resu
     let backfills = kubernetes.backfills(&ScopeArgs::everywhere()).await?;
     let backfills =
         backfills.map(|all| all.into_iter().filter_map(|backfill| backfill.metadata.uid).collect());
-    let owners = Owners { cluster: &cluster, resources: &resources, backfills };
-    Ok(Findings { unknown, ..find(&owners, &held) })
+    let objects = ClusterObjects { uid: &cluster, resources: &resources, backfills };
+    Ok(Findings { unknown, ..find(&objects, &held) })
 }
 
 /// The paths below which to search for roles, without those below another.
@@ -227,7 +227,8 @@ fn text(findings: &Findings, mode: &Mode) -> String {
             )
         }
         0 if findings.has_unclear() => {
-            "Nothing is certainly left over of resources that are gone.\n".to_owned()
+            "No role, configuration or statement is certainly left over of resources that are gone.\n"
+                .to_owned()
         }
         0 => "Nothing is left over of resources that are gone.\n".to_owned(),
         1 => "1 role is left over of a resource that is gone:\n".to_owned(),
@@ -245,7 +246,7 @@ fn text(findings: &Findings, mode: &Mode) -> String {
     }
     for unclear in unclear {
         text.push_str(&format!(
-            "\nUnclear: the policy of bucket {} holds statements {}… for {}, a role that was deleted. Nothing says which cluster's they are.\n→ remove them yourself if no cluster replicates into the bucket\n",
+            "\nUnclear: the policy of bucket {} holds statements {}… for {}, a role that was deleted. Nothing shows to which cluster they belong.\n→ remove them yourself if no cluster replicates into the bucket\n",
             printable(&unclear.bucket),
             unclear.sid,
             printable(&unclear.principals.join(", ")),
@@ -412,11 +413,12 @@ mod tests {
         let unknown = vec![unread("222222222222"), unread("the account of AwsAccount odd")];
         let findings = Findings { unknown, ..Findings::default() };
         assert!(!findings.is_empty());
-        let said = text(&findings, &mode(&[]));
-        assert!(!said.contains(clear), "{said}");
+        let printed = text(&findings, &mode(&[]));
+        assert!(!printed.contains(clear), "{printed}");
         assert!(
-            said.contains("unknown") && said.contains("account 222222222222, the account of AwsAccount odd"),
-            "{said}"
+            printed.contains("unknown")
+                && printed.contains("account 222222222222, the account of AwsAccount odd"),
+            "{printed}"
         );
         let for_programs = serde_json::to_value(&findings).unwrap();
         assert_eq!(
@@ -424,8 +426,8 @@ mod tests {
             serde_json::json!({"accountId": "222222222222", "why": "no session"})
         );
         let also = Findings { still_replicating: vec![sample()], ..findings };
-        let said = text(&also, &mode(&[]));
-        assert!(said.contains("Unknown: account 222222222222"), "{said}");
+        let printed = text(&also, &mode(&[]));
+        assert!(printed.contains("Unknown: account 222222222222"), "{printed}");
     }
 
     #[test]

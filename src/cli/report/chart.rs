@@ -1,8 +1,8 @@
 //! Draws the map of a report as SVG.
 //!
-//! In: the resources of the report. Out: places (account and Region) with their buckets, sources on the left and
+//! In: the resources of the report. Out: each account and Region with its buckets, sources on the left and
 //! destinations on the right, and an arrow for each bucket that replicates into another. A large fleet has an arrow for
-//! each pair of places and verdict instead, because single ones would not be readable.
+//! each pair of accounts and Regions and verdict instead, because single ones would not be readable.
 //!
 //! Verdicts differ by colour, by the form of the line, and by the sign in the legend. The table below the map says the
 //! same in text.
@@ -13,11 +13,11 @@ use maud::{Markup, html};
 
 use crate::cli::counted::{counted, form};
 use crate::cli::fleet::{BucketView, ReplicationView, Verdict};
-use crate::cli::map::place;
+use crate::cli::map::account_and_region;
 
 /// Up to this many arrows each bucket has its own row.
 const DETAILED: usize = 60;
-/// Pairs of places that are drawn; the table has the others too.
+/// Pairs of accounts and Regions that are drawn; the table has the others too.
 const PAIRS: usize = 60;
 /// The distance of parallel arrows between the same rows.
 const APART: i32 = 4;
@@ -88,26 +88,26 @@ struct Placed {
 }
 
 impl Side {
-    fn add(&mut self, place: &str, row: &str) {
-        self.boxes.entry(place.to_owned()).or_default().insert(row.to_owned());
+    fn add(&mut self, scope: &str, row: &str) {
+        self.boxes.entry(scope.to_owned()).or_default().insert(row.to_owned());
     }
 
     fn placed(self) -> Placed {
         let mut placed = Placed { rows: BTreeMap::new(), boxes: Vec::new(), height: GAP };
-        for (place, rows) in self.boxes {
+        for (scope, rows) in self.boxes {
             let top = placed.height;
             for (row, n) in rows.iter().zip(0..) {
-                placed.rows.insert((place.clone(), row.clone()), top + HEAD + n * ROW + ROW / 2);
+                placed.rows.insert((scope.clone(), row.clone()), top + HEAD + n * ROW + ROW / 2);
             }
             let rows: Vec<String> = rows.into_iter().collect();
             placed.height += HEAD + ROW * i32::try_from(rows.len()).unwrap_or(i32::MAX / ROW) + GAP;
-            placed.boxes.push((place, top, rows));
+            placed.boxes.push((scope, top, rows));
         }
         placed
     }
 }
 
-/// A row of the map: the place it is in, and its text.
+/// A row of the map: the account and Region it is in, and its text.
 type Row = (String, String);
 
 /// The arrows to draw, and how many buckets replicate along each.
@@ -171,7 +171,7 @@ pub fn chart(views: &[ReplicationView]) -> Markup {
             }
         }
         @if left_out > 0 { p class="dim" {
-            (left_out) " more " (form(left_out, "pair of places is", "pairs of places are")) " in the table below."
+            (left_out) " more " (form(left_out, "pair of accounts and Regions is", "pairs of accounts and Regions are")) " in the table below."
         } }
     }
 }
@@ -180,18 +180,19 @@ pub fn chart(views: &[ReplicationView]) -> Markup {
 fn detailed(arrows: &[(&BucketView, &BucketView, Form)]) -> Arrows {
     let mut drawn = Arrows::new();
     for (source, destination, form) in arrows {
-        let from = (place(source), source.bucket.clone());
-        let to = (place(destination), destination.bucket.clone());
+        let from = (account_and_region(source), source.bucket.clone());
+        let to = (account_and_region(destination), destination.bucket.clone());
         *drawn.entry((*form, from, to)).or_default() += 1;
     }
     drawn
 }
 
-/// An arrow for each pair of places and form, the pairs with what is wrong first; and the number of pairs left out.
+/// An arrow for each pair of accounts and Regions and form, the pairs with what is wrong first; and the number of pairs
+/// left out.
 fn counted_pairs(arrows: &[(&BucketView, &BucketView, Form)]) -> (Arrows, usize) {
     let mut pairs: BTreeMap<(String, String), BTreeMap<Form, usize>> = BTreeMap::new();
     for (source, destination, form) in arrows {
-        let forms = pairs.entry((place(source), place(destination))).or_default();
+        let forms = pairs.entry((account_and_region(source), account_and_region(destination))).or_default();
         *forms.entry(*form).or_default() += 1;
     }
     let mut ordered: Vec<((String, String), BTreeMap<Form, usize>)> = pairs.into_iter().collect();
@@ -231,10 +232,10 @@ fn sign(form: Form) -> &'static str {
 
 fn boxes(side: &Placed, x: i32) -> Markup {
     html! {
-        @for (place, top, rows) in &side.boxes {
+        @for (scope, top, rows) in &side.boxes {
             @let height = HEAD + ROW * i32::try_from(rows.len()).unwrap_or_default();
-            rect class="place" x=(x + 1) y=(top) width=(BOX - 2) height=(height) rx="6" {}
-            text class="place-name" x=(x + 10) y=(top + 17) { (short(place)) }
+            rect class="scope" x=(x + 1) y=(top) width=(BOX - 2) height=(height) rx="6" {}
+            text class="scope-name" x=(x + 10) y=(top + 17) { (short(scope)) }
             @for (row, n) in rows.iter().zip(0..) {
                 text class="bucket" x=(x + 10) y=(top + HEAD + n * ROW + 14) { (short(row)) title { (row) } }
             }

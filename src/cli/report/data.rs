@@ -1,4 +1,4 @@
-//! What a report holds, whatever its format.
+//! The content of a report, the same in each format.
 //!
 //! In: the resources of a cluster, and what the accounts hold. Out: [`FleetReport`]. Its JSON form is documented in
 //! `docs/command-line.md` and stable. Pure.

@@ -12,7 +12,7 @@ use strum::VariantArray;
 
 use crate::api::DriftEntry;
 use crate::cli::fleet::{ReplicationView, Verdict};
-use crate::cli::map::place;
+use crate::cli::map::account_and_region;
 use crate::cli::report::chart::chart;
 use crate::cli::report::data::{AccountReport, BucketReport, FleetReport, IMPORT, UnknownReport};
 use crate::cli::terminal::printable;
@@ -142,12 +142,12 @@ fn replication_table(replications: &[ReplicationView]) -> Markup {
                     span class=(class(view.verdict)) { (view.verdict.sign()) " " (view.verdict.word()) }
                 }
                 td { (view.full_name()) }
-                td { (view.source.bucket) " " span class="dim place-of" { (place(&view.source)) } }
+                td { (view.source.bucket) " " span class="dim scope-of" { (account_and_region(&view.source)) } }
                 td {
                     @for (n, rule) in view.rules.iter().enumerate() {
                         @if n > 0 { " " }
                         (rule.destination.bucket) @if !rule.enabled { " (Disabled)" } " "
-                        span class="dim place-of" { (place(&rule.destination)) }
+                        span class="dim scope-of" { (account_and_region(&rule.destination)) }
                     }
                 }
                 td {

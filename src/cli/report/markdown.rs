@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::api::DriftEntry;
 use crate::cli::fleet::{ReplicationView, Verdict};
-use crate::cli::map::place;
+use crate::cli::map::account_and_region;
 use crate::cli::report::data::{BucketReport, FleetReport, IMPORT, UnknownReport};
 
 /// Buckets that are listed by name; the count of the others follows.
@@ -85,12 +85,14 @@ struct MapRow {
     buckets: Vec<String>,
 }
 
-/// The map: a row for each pair of places between which buckets replicate by an enabled rule.
+/// The map: a row for each pair of accounts and Regions between which buckets replicate by an enabled rule.
 fn map(views: &[ReplicationView]) -> String {
     let mut rows: BTreeMap<(String, String), MapRow> = BTreeMap::new();
     for view in views {
         for rule in view.rules.iter().filter(|rule| rule.enabled) {
-            let row = rows.entry((place(&view.source), place(&rule.destination))).or_default();
+            let row = rows
+                .entry((account_and_region(&view.source), account_and_region(&rule.destination)))
+                .or_default();
             *row.verdicts.entry(view.verdict).or_default() += 1;
             row.buckets.push(format!("{} → {}", view.source.bucket, rule.destination.bucket));
         }

@@ -61,8 +61,8 @@ fn markdown_has_the_map_and_the_drift_of_the_page() {
     let well = (0..7).map(|n| resource(&format!("orders{n}"), &[["Ready", "True", "Applied", "m"]]));
     let views = all(well.chain([drifted, disabled]));
     let text = markdown::markdown(&FleetReport::new(views, Ok(Covered::default()), Vec::new(), now()));
-    let places = "| 111111111111 us-east-1 | 222222222222 eu-west-1 | ✗ 1 failing, ✓ 7 applied |";
-    let row = text.lines().find(|line| line.starts_with(places)).unwrap_or_else(|| panic!("{text}"));
+    let scopes = "| 111111111111 us-east-1 | 222222222222 eu-west-1 | ✗ 1 failing, ✓ 7 applied |";
+    let row = text.lines().find(|line| line.starts_with(scopes)).unwrap_or_else(|| panic!("{text}"));
     assert!(row.contains("| bills-source → bills-copy<br>") && row.ends_with("<br>and 3 more |"), "{row}");
     assert!(!row.contains("✓ 8"), "a disabled rule is no arrow: {row}");
     let row = text.lines().find(|line| line.starts_with("| differs now | data/bills |")).unwrap();
@@ -80,7 +80,7 @@ fn with_site() -> FleetReport {
         resource("paused", &[["Ready", "Unknown", "Suspended", "m"]]),
         resource("new", &[["Ready", "False", "OfTomorrow", "m"]]),
     ];
-    let pointers = Pointers { typed: TYPED, runbooks: Some(&site) };
+    let pointers = Pointers { typed: TYPED, cluster: "", runbooks: Some(&site) };
     let views = view_all(objects.into_iter().map(found).collect(), &[], pointers);
     FleetReport::new(views, Ok(Covered::default()), Vec::new(), now())
 }
@@ -133,7 +133,7 @@ fn the_form_for_programs_is_stable() {
     assert_snapshot!(serde_json::to_string_pretty(&report).unwrap());
 }
 
-/// A text that would be a script, an image or a link if any place took it as markup.
+/// A text that would be a script, an image or a link if any part of the page took it as markup.
 const HOSTILE: &str =
     "<script>alert(1)</script><img src=x onerror=alert(2)>\" onload=\"alert(3) &amp; ' [a](http://b) `|";
 

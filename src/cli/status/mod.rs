@@ -1,7 +1,8 @@
 //! `status`: prints what is true of resources.
 //!
 //! In: the resources of a cluster and their backfills. Out: a tree for one, a line each for many, the ones that need
-//! someone first; JSON or YAML for a program; and an exit code that says whether something is wrong.
+//! someone first; JSON or YAML for a program; and an exit code that says whether something is wrong. A new
+//! flag begins here.
 
 mod lines;
 #[cfg(test)]

@@ -167,7 +167,7 @@ fn many_resources_are_lines_with_those_first_that_need_someone() {
 }
 
 #[test]
-fn an_empty_cluster_is_said_to_be_empty() {
+fn an_empty_cluster_is_reported_as_empty() {
     assert_eq!(lines(&[], &TERMINAL, (TYPED, "")), "There are no replications.\n");
 }
 

@@ -1,6 +1,6 @@
 //! Everything that the checks of all `AwsAccount`s share.
 //!
-//! In: the ports, the stores, the settings and the clock, put together by `controllers/run.rs`. Out: one value that
+//! In: the ports, the stores, the settings and the clock, put together by `controllers/assemble.rs`. Out: one value that
 //! every check borrows.
 
 use std::collections::HashMap;

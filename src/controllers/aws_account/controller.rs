@@ -12,7 +12,7 @@ use crate::controllers::aws_account::check::check;
 use crate::controllers::aws_account::context::Context;
 use crate::controllers::bucket_replication::successors::successors;
 use crate::controllers::index::AwsAccounts;
-use crate::controllers::{Guarded, GuardedAccount, GuardedBackfill};
+use crate::controllers::{Guarded, GuardedAwsAccount, GuardedBackfill};
 use crate::ports::{Cloud, Cluster};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
@@ -34,13 +34,13 @@ pub struct AwsAccountController<C, K> {
 }
 
 impl<C: Cloud, K: Cluster> Controller for AwsAccountController<C, K> {
-    type Kind = GuardedAccount;
+    type Kind = GuardedAwsAccount;
     type IndexKey = ();
     type Summary = ();
 
     const DEADLINE: Duration = Duration::from_secs(2 * 60);
 
-    fn api(client: Client, _namespace: Option<&str>) -> Api<GuardedAccount> {
+    fn api(client: Client, _namespace: Option<&str>) -> Api<GuardedAwsAccount> {
         Api::all(client)
     }
 
@@ -48,12 +48,12 @@ impl<C: Cloud, K: Cluster> Controller for AwsAccountController<C, K> {
         &self.context.index.accounts
     }
 
-    fn observe(&self, change: &Change<GuardedAccount>) -> Option<Urgency> {
+    fn observe(&self, change: &Change<GuardedAwsAccount>) -> Option<Urgency> {
         self.context.index.observe_account(change);
         match change {
             Change::Applied { before, after } => {
                 // A write of the status leaves the generation as it is.
-                let generation = |account: &GuardedAccount| account.meta().generation;
+                let generation = |account: &GuardedAwsAccount| account.meta().generation;
                 if before.as_deref().map(generation) == Some(generation(after)) {
                     return None;
                 }
@@ -69,11 +69,11 @@ impl<C: Cloud, K: Cluster> Controller for AwsAccountController<C, K> {
         }
     }
 
-    fn bulkhead(&self, _account: &GuardedAccount) -> BulkheadKey {
+    fn bulkhead(&self, _account: &GuardedAwsAccount) -> BulkheadKey {
         "".into()
     }
 
-    async fn reconcile(&self, object: Arc<GuardedAccount>) -> Result<Action, Error> {
+    async fn reconcile(&self, object: Arc<GuardedAwsAccount>) -> Result<Action, Error> {
         match &object.0 {
             Ok(account) => check(account, &self.context).await,
             // The resources that refer to it report that it cannot be read.

@@ -11,7 +11,7 @@ use crate::controllers::bucket_replication::status::write_ahead;
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster};
-use crate::replication::status::{StatusContext, announcement};
+use crate::replication::status::{StatusContext, announce_configuration};
 use crate::replication::{Assessment, Step};
 
 /// Announces the configuration of a stage. `written`: the status that this check has written already.
@@ -27,7 +27,7 @@ pub async fn announce<C: Cloud, K: Cluster>(
 ) -> Result<Option<BucketReplicationStatus>, Stop> {
     let previous = written.unwrap_or(&resource.status);
     let context = StatusContext { previous, ..resource.status_context(cx) };
-    let status = announcement(&assessment.input(), &assessment.plan, stage, &context);
+    let status = announce_configuration(&assessment.input(), &assessment.plan, stage, &context);
     let status = status.filter(|_| !is_on(Mutant::PartNotAnnounced));
     if let Some(status) = &status {
         write_ahead(&resource.target, previous, status, cx).await?;

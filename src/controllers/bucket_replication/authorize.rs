@@ -15,7 +15,7 @@ use crate::api::{
 };
 use crate::controllers::Guarded;
 use crate::controllers::bucket_replication::context::Context;
-use crate::controllers::bucket_replication::memory::Remembered;
+use crate::controllers::bucket_replication::memory::ResourceMemory;
 use crate::controllers::bucket_replication::source_ownership;
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::mutants::{Mutant, is_on};
@@ -99,8 +99,8 @@ pub async fn admits<K: Cluster>(
     Ok(domain::admits(account, namespace, held, bucket))
 }
 
-/// Another `AwsAccount` for an account in which a resource left something under an `AwsAccount` that is gone. It allows the
-/// resource's namespace and each of the buckets, so that it permits no more than its administrator does.
+/// Another `AwsAccount` for an account in which a resource left something under an `AwsAccount` that is gone. It allows
+/// the resource's namespace and each of the buckets, so that it permits no more than its administrator does.
 pub async fn stand_in<C, K: Cluster>(
     account_id: &str,
     buckets: &BTreeSet<&str>,
@@ -119,8 +119,9 @@ pub async fn stand_in<C, K: Cluster>(
     Ok(None)
 }
 
-/// Confirms with the API server, before the first write, that the accounts are still those of the cache: in the first minute
-/// of a term the cache may be behind the administrators. Later the watch is believed, so that a write costs no request more.
+/// Confirms with the API server, before the first write, that the accounts are still those of the cache: in the first
+/// minute of a term the cache may be behind the administrators. Later the watch is believed, so that a write costs no
+/// request more.
 ///
 /// # Errors
 /// An account has changed or is gone, or the API server did not answer.
@@ -163,7 +164,7 @@ pub fn resolve<C, K>(object: &BucketReplication, cx: &Context<C, K>) -> Result<A
 /// The refusal that names the owner, or the API server did not answer.
 pub async fn claim_source<C, K: Cluster>(
     object: &BucketReplication,
-    memory: &Remembered<'_>,
+    memory: &ResourceMemory<'_>,
     labels: &mut NamespaceLabels<'_, K>,
     cx: &Context<C, K>,
 ) -> Result<(), Stop> {

@@ -1,7 +1,7 @@
 //! The contents of settings in AWS, such as a bucket's replication configuration, as hashes.
 //!
-//! In: what was observed, and the steps that were done. Out: a hash of each place that steps write to, and what was there
-//! before each write: AWS may still answer with that.
+//! In: what was observed, and the steps that were done. Out: a hash of each setting that steps write to, and what was
+//! there before each write: AWS may still answer with that.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,24 +12,24 @@ use crate::api::AwsResource;
 use crate::iam::bucket_policy::ours;
 use crate::replication::desired::DesiredRole;
 use crate::replication::outcome::Outcome;
-use crate::replication::place_hash::{PlaceHash, place};
 use crate::replication::plan::teardown::ObservedForDeletion;
+use crate::replication::setting_hash::{SettingHash, setting};
 use crate::replication::{Configuration, Observed, ObservedRole, PlanInput, Step, VersioningStatus};
 
-/// The hash of what each place holds. A place that could not be read is left out.
-pub type Contents = HashMap<PlaceHash, u64>;
+/// The hash of what each setting holds. A setting that could not be read is left out.
+pub type Contents = HashMap<SettingHash, u64>;
 
-/// What a place held before a write, and holds after it. `None`: that is not known.
+/// What a setting held before a write, and holds after it. `None`: that is not known.
 #[derive(Clone, Copy, Debug)]
 pub struct Replaced {
-    pub place: PlaceHash,
+    pub setting: SettingHash,
     pub before: Option<u64>,
     pub after: Option<u64>,
 }
 
-/// The place of a replication configuration.
-pub fn place_of_configuration(bucket: &str) -> PlaceHash {
-    place(AwsResource::ReplicationConfiguration, bucket)
+/// The setting of a replication configuration.
+pub fn setting_of_configuration(bucket: &str) -> SettingHash {
+    setting(AwsResource::ReplicationConfiguration, bucket)
 }
 
 /// What a check observed.
@@ -39,42 +39,42 @@ pub fn contents(input: &PlanInput<'_>) -> Contents {
     let mut held = Contents::new();
     if let Ok(configuration) = configuration {
         let name = &input.desired.source.name;
-        held.insert(place_of_configuration(name), configuration_hash(configuration.as_ref()));
+        held.insert(setting_of_configuration(name), configuration_hash(configuration.as_ref()));
     }
     let named = destinations.iter().map(|(name, bucket)| (name.as_str(), bucket));
     for (name, bucket) in named.chain([(input.desired.source.name.as_str(), source)]) {
         if let Ok(versioning) = &bucket.versioning {
             let content = hash(versioning.status.as_str());
-            held.insert(place(AwsResource::BucketVersioning, name), content);
+            held.insert(setting(AwsResource::BucketVersioning, name), content);
         }
     }
     if let Ok(role) = role {
         let name = input.desired.role.name();
-        held.insert(place(AwsResource::Role, name), role_hash(role.as_ref()));
+        held.insert(setting(AwsResource::Role, name), role_hash(role.as_ref()));
         let is_managed = matches!(input.desired.role, DesiredRole::Managed(_));
         match role.as_ref().map(|role| &role.policy) {
             // The policy of an existing role is not read.
             _ if !is_managed => {}
-            Some(Ok(policy)) => drop(held.insert(place(AwsResource::RolePolicy, name), json_hash(policy))),
-            None => drop(held.insert(place(AwsResource::RolePolicy, name), json_hash(&None::<Value>))),
+            Some(Ok(policy)) => drop(held.insert(setting(AwsResource::RolePolicy, name), json_hash(policy))),
+            None => drop(held.insert(setting(AwsResource::RolePolicy, name), json_hash(&None::<Value>))),
             Some(Err(_)) => {}
         }
     }
     for (name, role) in former_roles {
         if let Ok(role) = role {
-            held.insert(place(AwsResource::Role, name), role_hash(role.as_ref()));
+            held.insert(setting(AwsResource::Role, name), role_hash(role.as_ref()));
         }
     }
     for (name, policy) in bucket_policies {
         if let Ok(policy) = policy {
             let content = json_hash(&ours(policy.as_ref(), &input.desired.sid));
-            held.insert(place(AwsResource::DestinationBucketPolicy, name), content);
+            held.insert(setting(AwsResource::DestinationBucketPolicy, name), content);
         }
     }
     held
 }
 
-/// The contents of places in which a deletion found nothing of the resource: AWS may still show the state from before
+/// The contents of settings in which a deletion found nothing of the resource: AWS may still show the state from before
 /// the operator's own write. `roles`: the names under which roles were searched for.
 pub fn absent<'a>(
     observed: &ObservedForDeletion,
@@ -84,12 +84,12 @@ pub fn absent<'a>(
     let mut held = Contents::new();
     if let Ok(found) = &observed.roles {
         let missing = roles.filter(|name| !found.iter().any(|role| role.name == **name));
-        held.extend(missing.map(|name| (place(AwsResource::Role, name), role_hash(None))));
+        held.extend(missing.map(|name| (setting(AwsResource::Role, name), role_hash(None))));
     }
     for (bucket, policy) in &observed.bucket_policies {
         if let Ok(policy) = policy {
             let content = json_hash(&ours(policy.as_ref(), sid));
-            held.insert(place(AwsResource::DestinationBucketPolicy, &bucket.name), content);
+            held.insert(setting(AwsResource::DestinationBucketPolicy, &bucket.name), content);
         }
     }
     held
@@ -100,51 +100,51 @@ pub fn replaced(input: &PlanInput<'_>, outcome: &Outcome) -> Vec<Replaced> {
     let mut held = contents(input);
     let mut all = Vec::new();
     for step in &outcome.done {
-        for (place, after) in written(step) {
+        for (setting, after) in written(step) {
             let before = match after {
-                Some(after) => held.insert(place, after),
-                None => held.remove(&place),
+                Some(after) => held.insert(setting, after),
+                None => held.remove(&setting),
             };
-            all.push(Replaced { place, before, after });
+            all.push(Replaced { setting, before, after });
         }
     }
     all
 }
 
-/// The places that a step writes to, each with what it holds then, where that is known.
-pub fn written(step: &Step) -> Vec<(PlaceHash, Option<u64>)> {
+/// The settings that a step writes to, each with what it holds then, where that is known.
+pub fn written(step: &Step) -> Vec<(SettingHash, Option<u64>)> {
     match step {
         Step::EnableVersioning { bucket } => {
             let enabled = hash(VersioningStatus::Enabled.as_str());
-            vec![(place(AwsResource::BucketVersioning, &bucket.name), Some(enabled))]
+            vec![(setting(AwsResource::BucketVersioning, &bucket.name), Some(enabled))]
         }
         // IAM may show the role before its policy.
         Step::CreateRole { role, .. } => vec![
-            (place(AwsResource::Role, role), None),
-            (place(AwsResource::RolePolicy, role), Some(json_hash(&None::<Value>))),
+            (setting(AwsResource::Role, role), None),
+            (setting(AwsResource::RolePolicy, role), Some(json_hash(&None::<Value>))),
         ],
         Step::UpdateTrustPolicy { role, .. }
         | Step::PutPermissionsBoundary { role, .. }
         | Step::DeletePermissionsBoundary { role }
         | Step::TagRole { role, .. }
-        | Step::UntagRole { role, .. } => vec![(place(AwsResource::Role, role), None)],
-        Step::DeleteRole { role } => vec![(place(AwsResource::Role, role), Some(role_hash(None)))],
+        | Step::UntagRole { role, .. } => vec![(setting(AwsResource::Role, role), None)],
+        Step::DeleteRole { role } => vec![(setting(AwsResource::Role, role), Some(role_hash(None)))],
         Step::PutRolePolicy { role, document, .. } => {
             let policy: Option<Value> = serde_json::from_str(document).ok();
-            vec![(place(AwsResource::RolePolicy, role), Some(json_hash(&policy)))]
+            vec![(setting(AwsResource::RolePolicy, role), Some(json_hash(&policy)))]
         }
         Step::DeleteRolePolicy { role } => {
-            vec![(place(AwsResource::RolePolicy, role), Some(json_hash(&None::<Value>)))]
+            vec![(setting(AwsResource::RolePolicy, role), Some(json_hash(&None::<Value>)))]
         }
         Step::PutBucketPolicy { bucket, statements, .. } => {
             let content = json_hash(&json!({"Statement": statements}));
-            vec![(place(AwsResource::DestinationBucketPolicy, &bucket.name), Some(content))]
+            vec![(setting(AwsResource::DestinationBucketPolicy, &bucket.name), Some(content))]
         }
         Step::PutReplication { bucket, configuration, .. } => {
-            vec![(place_of_configuration(&bucket.name), Some(configuration_hash(Some(configuration))))]
+            vec![(setting_of_configuration(&bucket.name), Some(configuration_hash(Some(configuration))))]
         }
         Step::DeleteReplication { bucket } => {
-            vec![(place_of_configuration(&bucket.name), Some(configuration_hash(None)))]
+            vec![(setting_of_configuration(&bucket.name), Some(configuration_hash(None)))]
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Everything that the reconciles of all `BucketReplication`s share.
 //!
-//! In: the ports, the stores, memory, evidence, locks, settings and the clock, put together by `controllers/run.rs`.
+//! In: the ports, the stores, memory, evidence, locks, settings and the clock, put together by `controllers/assemble.rs`.
 //! Out: one value that every reconcile borrows.
 
 use std::sync::Arc;

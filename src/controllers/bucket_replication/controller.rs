@@ -18,7 +18,7 @@ use crate::controllers::bucket_replication::{DEADLINE, reconcile};
 use crate::controllers::index::{ReplicationKey, Replications};
 use crate::controllers::settings::SETTLE;
 use crate::controllers::status_summary::StatusSummary;
-use crate::controllers::{Guarded, GuardedAccount, GuardedBackfill};
+use crate::controllers::{Guarded, GuardedAwsAccount, GuardedBackfill};
 use crate::ports::{Cloud, Cluster};
 use crate::replication::authorize::accounts::references;
 use crate::runtime::Error;
@@ -36,7 +36,7 @@ pub struct BucketReplicationController<C, K> {
     /// The queue of this kind.
     pub replications: Triggers<Guarded>,
     /// The queue of `AwsAccount` resources.
-    pub accounts: Triggers<GuardedAccount>,
+    pub accounts: Triggers<GuardedAwsAccount>,
     /// The queue of `ReplicationBackfill` resources.
     pub backfills: Triggers<GuardedBackfill>,
 }

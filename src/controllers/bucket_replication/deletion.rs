@@ -16,13 +16,15 @@ use crate::controllers::bucket_replication::authorize::{
     NamespaceLabels, admits, authorize, claim_source, has_rivals, stand_in,
 };
 use crate::controllers::bucket_replication::canary::remove_canaries;
-use crate::controllers::bucket_replication::contents::{absent, configuration_hash, place_of_configuration};
+use crate::controllers::bucket_replication::contents::{
+    absent, configuration_hash, setting_of_configuration,
+};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::deletion_view::DeletionView;
 use crate::controllers::bucket_replication::execute::execute;
 use crate::controllers::bucket_replication::hold_back::written_ago;
 use crate::controllers::bucket_replication::resource::ReplicationObject;
-use crate::controllers::bucket_replication::status::{self, Pace};
+use crate::controllers::bucket_replication::status::{self, Schedule};
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::iam::bucket_policy;
 use crate::mutants::{Mutant, is_on};
@@ -58,7 +60,7 @@ pub async fn finalize<C: Cloud, K: Cluster>(
         return Ok(Action::await_change());
     }
     let view = DeletionView::read(live);
-    let pace = Pace::every(cx.settings.interval.duration());
+    let schedule = Schedule::every(cx.settings.interval.duration());
     match delete(&view, &target, cx).await {
         Ok(()) => {
             remove_finalizer(&target, cx).await?;
@@ -71,12 +73,12 @@ pub async fn finalize<C: Cloud, K: Cluster>(
             let (reason, detail) = (refusal.reason.as_str(), &refusal.message);
             warn!(namespace, name, reason, detail, "deletion waits");
             let previous = target.memory.status(Some(&view.status), cx.clock.now());
-            status::refuse(&target, &previous, &refusal, pace, cx).await
+            status::refuse(&target, &previous, &refusal, schedule, cx).await
         }
         Err(Stop::Kubernetes(error)) => Err(error),
         Err(Stop::Unsettled(pause)) => Ok(Action::requeue(pause)),
         Err(Stop::Outdated) => {
-            Ok(Action::requeue(target.memory.requeue_after(Reason::Progressing, pace.interval)))
+            Ok(Action::requeue(target.memory.requeue_after(Reason::Progressing, schedule.interval)))
         }
     }
 }
@@ -227,7 +229,8 @@ async fn ownership_state<C: Cloud, K: Cluster>(
     }
 }
 
-/// Whether administrators may restrict a resource that cannot be decoded. The operator cannot know then that it is allowed.
+/// Whether administrators may restrict a resource that cannot be decoded. The operator cannot know then that it is
+/// allowed.
 fn may_be_restricted<C, K>(view: &DeletionView, cx: &Context<C, K>) -> bool {
     let acted_in = view.status.source.as_ref().and_then(|source| source.account_ref.as_ref());
     let by_default = cx.index.has_account(DEFAULT_ACCOUNT) || cx.settings.require_account;
@@ -290,8 +293,8 @@ async fn source_accounts<C: Cloud, K: Cluster>(
     }
 }
 
-/// What ends a deletion that waits for an `AwsAccount` that is gone. Without the account nothing in AWS may be touched, and
-/// only people can know which of these is right. `stand_in`: how another `AwsAccount` serves.
+/// What ends a deletion that waits for an `AwsAccount` that is gone. Without the account nothing in AWS may be touched,
+/// and only people can know which of these is right. `stand_in`: how another `AwsAccount` serves.
 fn account_is_gone(name: &str, metadata: &ObjectMeta, stand_in: &str) -> Refusal {
     let retain = patch_command(metadata, r#"{"spec":{"deletionPolicy":"Retain"}}"#);
     Refusal::new(
@@ -403,7 +406,7 @@ impl Removal<'_> {
         }
         let mut shown = absent(observed, sid, read_set.roles.iter());
         if let (Ok(held), Some(_)) = (&observed.configuration, &observed.region) {
-            shown.insert(place_of_configuration(&observed.bucket), configuration_hash(held.as_ref()));
+            shown.insert(setting_of_configuration(&observed.bucket), configuration_hash(held.as_ref()));
         }
         let (memory, now) = (self.target.memory, cx.clock.now());
         let of_another_process = || {
@@ -425,8 +428,9 @@ impl Removal<'_> {
         remove_canaries::<C, K>(&places, source, clients, cx).await
     }
 
-    /// The accounts to remove things in. An account that only a rule names may be gone: nothing is left there then. For one
-    /// that the status names, another `AwsAccount` for the same account serves, if it allows the namespace and the buckets.
+    /// The accounts to remove things in. An account that only a rule names may be gone: nothing is left there then. For
+    /// one that the status names, another `AwsAccount` for the same account serves, if it allows the namespace and the
+    /// buckets.
     async fn accounts<C, K: Cluster>(&self, cx: &Context<C, K>) -> Result<Accounts, Stop> {
         let mut accounts = Accounts { source: self.source.account.clone(), ..Accounts::default() };
         let (remembered, named) = self.view.destination_accounts();

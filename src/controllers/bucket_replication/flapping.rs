@@ -45,7 +45,7 @@ impl CorrectionHistory {
     }
 
     /// Which of these differences must wait, and how long: those that were corrected too often.
-    pub fn held_back(&mut self, differences: &[DriftEntry], now: Instant) -> Option<(Contested, Duration)> {
+    pub fn contested(&mut self, differences: &[DriftEntry], now: Instant) -> Option<(Contested, Duration)> {
         self.0.retain(|_, times| {
             times.retain(|t| now.duration_since(*t) < WINDOW);
             !times.is_empty()
@@ -97,24 +97,24 @@ mod tests {
         let (one, other) = ([drift("one")], [drift("other")]);
         for minute in 0..3 {
             let now = start + Duration::from_secs(60 * minute);
-            assert_eq!(corrections.held_back(&one, now), None);
+            assert_eq!(corrections.contested(&one, now), None);
             corrections.record(one.iter(), now);
         }
         let now = start + Duration::from_secs(180);
-        let (held, wait) = corrections.held_back(&one, now).unwrap();
+        let (held, wait) = corrections.contested(&one, now).unwrap();
         assert_eq!((held.corrections, held.differences.as_slice()), (3, &one[..]));
         assert_eq!(wait, Duration::from_secs(240));
-        assert_eq!(corrections.held_back(&other, now), None, "another field is not affected");
+        assert_eq!(corrections.contested(&other, now), None, "another field is not affected");
         let later = now + wait;
-        assert_eq!(corrections.held_back(&one, later), None, "one more try");
+        assert_eq!(corrections.contested(&one, later), None, "one more try");
         corrections.record(one.iter(), later);
         assert_eq!(
-            corrections.held_back(&one, later).unwrap().1,
+            corrections.contested(&one, later).unwrap().1,
             Duration::from_secs(600),
             "the pause doubles"
         );
         assert_eq!(
-            corrections.held_back(&one, later + WINDOW),
+            corrections.contested(&one, later + WINDOW),
             None,
             "after an hour without a correction all is forgotten"
         );

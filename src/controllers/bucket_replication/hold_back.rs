@@ -1,7 +1,7 @@
 //! Decides which part of a plan waits.
 //!
-//! In: a plan, what was observed, what the operator remembers of its writes to the resource, and what events announced. Out:
-//! the stages to execute now, or how long to wait for AWS.
+//! In: a plan, what was observed, what the operator remembers of its writes to the resource, and what events announced.
+//! Out: the stages to execute now, or how long to wait for AWS.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub fn hold_back<C, K>(
     let (memory, now) = (resource.target.memory, cx.clock.now());
     let timestamp = cx.clock.timestamp();
     if let Some(cause) = &resource.events.announced {
-        let changes = cause.foreign.iter().map(|(place, time)| (*place, age(*time, timestamp)));
+        let changes = cause.foreign.iter().map(|(setting, time)| (*setting, age(*time, timestamp)));
         memory.changed_by_another(changes, now);
     }
     let last_write = written_ago(&resource.status, timestamp);
@@ -71,7 +71,7 @@ impl ExecutablePart {
     /// Why the check was stopped before its first write.
     pub fn conclude(&self, executed: Executed, plan: &mut Plan) -> Result<Outcome, Stop> {
         let Executed { mut outcome, stopped, announced: _ } = executed;
-        outcome.held_back = self.contested.clone();
+        outcome.contested = self.contested.clone();
         match stopped {
             Some(stop) if outcome.done.is_empty() => return Err(stop),
             Some(Stop::Refused(refusal)) => plan.refusals.insert(0, refusal),

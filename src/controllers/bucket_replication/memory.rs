@@ -16,13 +16,13 @@ use crate::api::{BucketReplication, BucketReplicationStatus, DriftEntry, Reason}
 use crate::controllers::bucket_replication::canary::memory::CanaryMemory;
 use crate::controllers::bucket_replication::contents::{Contents, contents, replaced, written};
 use crate::controllers::bucket_replication::flapping::CorrectionHistory;
-use crate::controllers::bucket_replication::grace::{CheckFindings, RecentWrites};
+use crate::controllers::bucket_replication::old_answers::{RecentWrites, ShownState};
 use crate::controllers::bucket_replication::request_limit::RequestLimit;
 use crate::controllers::bucket_replication::source_ownership;
 use crate::replication::diff::missing_policy;
 use crate::replication::observed::SHOWN_AFTER;
 use crate::replication::outcome::{Contested, Outcome};
-use crate::replication::place_hash::PlaceHash;
+use crate::replication::setting_hash::SettingHash;
 use crate::replication::{Plan, PlanInput, Step};
 use crate::runtime::requeue::RequeueBackoff;
 
@@ -98,8 +98,8 @@ impl MemoryEntries {
         result
     }
 
-    /// Forgets the writes of more than a minute ago, also of resources that nothing happens to: the next check of one may be
-    /// an interval away.
+    /// Forgets the writes of more than a minute ago, also of resources that nothing happens to: the next check of one
+    /// may be an interval away.
     fn expire(&mut self, now: Instant) {
         while self.written.front().is_some_and(|(over, _)| *over <= now) {
             let Some((_, uid)) = self.written.pop_front() else { break };
@@ -110,12 +110,12 @@ impl MemoryEntries {
 
 impl Memory {
     /// Begins a reconcile, which ends when the answer is dropped.
-    pub fn begin(&self, uid: &str) -> Remembered<'_> {
+    pub fn begin(&self, uid: &str) -> ResourceMemory<'_> {
         let mut entries = self.0.lock();
         entries.last += 1;
         let number = entries.last;
         entries.with(uid, |entry| entry.running = Some(number));
-        Remembered { memory: self, uid: uid.to_owned(), number }
+        ResourceMemory { memory: self, uid: uid.to_owned(), number }
     }
 
     /// The watch shows this status: the operator's own need no longer be remembered.
@@ -233,13 +233,13 @@ impl Memory {
 
 /// What is remembered of a resource whose reconcile runs.
 #[derive(Debug)]
-pub struct Remembered<'a> {
+pub struct ResourceMemory<'a> {
     memory: &'a Memory,
     uid: String,
     number: u64,
 }
 
-impl Remembered<'_> {
+impl ResourceMemory<'_> {
     fn with<T>(&self, act: impl FnOnce(&mut MemoryEntry) -> T) -> T {
         self.memory.0.lock().with(&self.uid, act)
     }
@@ -355,24 +355,24 @@ impl Remembered<'_> {
     ) -> Option<Duration> {
         self.with(|entry| {
             let contents = if entry.recent_writes.is_empty() { Contents::new() } else { contents(input) };
-            let planned = plan.steps().flat_map(written).map(|(place, _)| place).collect();
+            let planned = plan.steps().flat_map(written).map(|(setting, _)| setting).collect();
             let (differences, drift) = (&plan.differences, plan.drift);
-            let shown = CheckFindings { differences, contents, planned, drift, written_ago };
+            let shown = ShownState { differences, contents, planned, drift, written_ago };
             entry.recent_writes.unsettled(&shown, now)
         })
     }
 
-    /// Events say that someone else changed these places so long ago.
-    pub fn changed_by_another(&self, ages: impl Iterator<Item = (PlaceHash, Duration)>, now: Instant) {
+    /// Events say that someone else changed these settings so long ago.
+    pub fn changed_by_another(&self, ages: impl Iterator<Item = (SettingHash, Duration)>, now: Instant) {
         self.with(|entry| {
-            for (place, age) in ages {
+            for (setting, age) in ages {
                 let at = now.checked_sub(age);
-                at.into_iter().for_each(|at| entry.recent_writes.changed_by_another(place, at));
+                at.into_iter().for_each(|at| entry.recent_writes.changed_by_another(setting, at));
             }
         });
     }
 
-    /// How long to wait before AWS is read again, where one of these places holds what the operator replaced.
+    /// How long to wait before AWS is read again, where one of these settings holds what the operator replaced.
     pub fn shows_replaced(&self, contents: &Contents, now: Instant) -> Option<Duration> {
         self.with(|entry| entry.recent_writes.shows_replaced(contents, now))
     }
@@ -385,8 +385,8 @@ impl Remembered<'_> {
     /// The operator removed what was made: that it is gone is no old answer.
     pub fn forget_written(&self, removed: &[Step]) {
         self.with(|entry| {
-            for (place, _) in removed.iter().flat_map(written) {
-                entry.recent_writes.forget(place);
+            for (setting, _) in removed.iter().flat_map(written) {
+                entry.recent_writes.forget(setting);
             }
         });
     }
@@ -396,7 +396,7 @@ impl Remembered<'_> {
         if !plan.drift || plan.stages.is_empty() {
             return None;
         }
-        self.with(|entry| entry.corrections.held_back(&plan.differences, now))
+        self.with(|entry| entry.corrections.contested(&plan.differences, now))
     }
 
     /// Remembers the writes of a plan: as corrections where they corrected drift, and as states that AWS is to show
@@ -443,7 +443,7 @@ impl Remembered<'_> {
     }
 }
 
-impl Drop for Remembered<'_> {
+impl Drop for ResourceMemory<'_> {
     fn drop(&mut self) {
         self.with(|entry| {
             // A later reconcile of the resource, of another term, has memory of its own.

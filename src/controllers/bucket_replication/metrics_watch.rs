@@ -50,10 +50,10 @@ pub fn watch_metrics<C, K>(
 
 /// The evidence of a resource, with the last backfill that completed, and what backfills replicated of what failed.
 pub fn evidence<C, K>(uid: &str, key: &Key, cx: &Context<C, K>) -> Evidence {
-    let (completed, mendings) = (cx.index.backfilled(key), cx.index.mendings(key));
+    let (completed, retried) = (cx.index.backfilled(key), cx.index.retried_failures(key));
     let add = |evidence: &mut Evidence| {
         evidence.backfilled = evidence.backfilled.max(completed);
-        mendings.iter().for_each(|mending| evidence.mend(mending.clone()));
+        retried.iter().for_each(|one| evidence.add_retried(one.clone()));
     };
     cx.evidence.update(uid, add);
     let mut evidence = cx.evidence.get(uid);

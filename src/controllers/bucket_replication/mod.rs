@@ -17,11 +17,11 @@ pub mod execute;
 pub mod failure_events;
 pub mod flapping;
 pub mod fleet_snapshot;
-pub mod grace;
 mod hold_back;
 mod likely_cause;
 pub mod memory;
 mod metrics_watch;
+pub mod old_answers;
 mod prepare;
 mod record;
 pub mod request_limit;
@@ -43,7 +43,7 @@ use crate::controllers::Guarded;
 use crate::controllers::bucket_replication::check::{Checked, check};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::{ReplicationObject, Resource};
-use crate::controllers::bucket_replication::status::{Pace, await_aws, conclude, refuse};
+use crate::controllers::bucket_replication::status::{Schedule, await_aws, conclude, refuse};
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::controllers::status_summary::ready_reason;
 use crate::ports::{Cloud, Cluster, ObjectKey};
@@ -122,14 +122,14 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
     match check(resource, cx).await {
         Ok(checked) => {
             let interval = cx.events.interval(own, &cx.settings.interval, &checked.report.status, events);
-            let pace = Pace { interval, retry: checked.retry };
-            (conclude_with_canaries(resource, &checked, pace, fresh, cx).await, checked.answer)
+            let schedule = Schedule { interval, retry: checked.retry };
+            (conclude_with_canaries(resource, &checked, schedule, fresh, cx).await, checked.answer)
         }
         Err(Stop::Refused(refusal)) => {
-            let pace = Pace::every(interval);
+            let schedule = Schedule::every(interval);
             // The check may have written one that names what it was about to make, and may have made without an answer.
             let last = target.memory.status(Some(previous), cx.clock.now());
-            (refuse(target, &last, &refusal, pace, cx).await, Answer::Unanswered)
+            (refuse(target, &last, &refusal, schedule, cx).await, Answer::Unanswered)
         }
         Err(Stop::Unsettled(pause)) => {
             (await_aws(resource, pause.min(interval), cx).await, Answer::Postponed)
@@ -147,19 +147,19 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
 async fn conclude_with_canaries<C: Cloud, K: Cluster>(
     resource: &Resource<'_>,
     checked: &Checked,
-    pace: Pace,
+    schedule: Schedule,
     fresh: bool,
     cx: &Context<C, K>,
 ) -> Result<Action, Error> {
     let Resource { target, status, .. } = resource;
     let Checked { report, written, .. } = checked;
-    let next = conclude(target, written.as_ref().unwrap_or(status), report, pace, cx).await?;
-    let turn = canary::turn(resource, &report.status, fresh, cx).await?;
-    // That report lacks the results of this turn of canaries.
-    let check = if turn.changed { Some(Duration::ZERO) } else { next.after() };
+    let next = conclude(target, written.as_ref().unwrap_or(status), report, schedule, cx).await?;
+    let round = canary::run_round(resource, &report.status, fresh, cx).await?;
+    // That report lacks the results of this round of canaries.
+    let check = if round.changed { Some(Duration::ZERO) } else { next.after() };
     Ok(target
         .memory
-        .next(check, turn.wake, cx.clock.now())
+        .next(check, round.wake, cx.clock.now())
         .map_or_else(Action::await_change, Action::requeue))
 }
 
@@ -169,12 +169,12 @@ async fn go_on_with_canaries<C: Cloud, K: Cluster>(
     cx: &Context<C, K>,
 ) -> Result<Action, Error> {
     let Resource { target, status, .. } = resource;
-    let turn = canary::turn(resource, status, false, cx).await?;
-    // A turn of canaries is no check of the settings.
+    let round = canary::run_round(resource, status, false, cx).await?;
+    // A round of canaries is no check of the settings.
     cx.tracker.record_reason(&target.key.uid, ready_reason(status), false);
     let now = cx.clock.now();
-    let check = if turn.changed { Some(Duration::ZERO) } else { target.memory.until_check(now) };
-    Ok(target.memory.next(check, turn.wake, now).map_or_else(Action::await_change, Action::requeue))
+    let check = if round.changed { Some(Duration::ZERO) } else { target.memory.until_check(now) };
+    Ok(target.memory.next(check, round.wake, now).map_or_else(Action::await_change, Action::requeue))
 }
 
 /// Reports that an object cannot be decoded, naming the field.
@@ -201,8 +201,8 @@ async fn refuse_unreadable<C: Cloud, K: Cluster>(
     let refusal = Refusal::new(Reason::InvalidSpec, ConditionType::Ready, message);
     let status: Option<BucketReplicationStatus> = serde_json::from_value(part("status")).ok();
     let previous = target.memory.status(status.as_ref(), cx.clock.now());
-    let pace = Pace { interval: cx.settings.interval.duration(), retry };
-    refuse(target, &previous, &refusal, pace, cx).await
+    let schedule = Schedule { interval: cx.settings.interval.duration(), retry };
+    refuse(target, &previous, &refusal, schedule, cx).await
 }
 
 /// Reports in the status which right in Kubernetes the operator lacks: the resource's author may not see the log.
@@ -212,7 +212,7 @@ async fn report_missing_right<C: Cloud, K: Cluster>(
     cx: &Context<C, K>,
 ) {
     let refusal = Refusal::new(Reason::AccessDenied, ConditionType::Ready, error.to_string());
-    let pace = Pace::every(cx.settings.interval.duration());
+    let schedule = Schedule::every(cx.settings.interval.duration());
     // It may be this very write that is denied. The error is logged in either case.
-    let _ = refuse(&resource.target, &resource.status, &refusal, pace, cx).await;
+    let _ = refuse(&resource.target, &resource.status, &refusal, schedule, cx).await;
 }

@@ -12,7 +12,7 @@ use crate::controllers::bucket_replication::status::write_ahead;
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster, Finalizers};
-use crate::replication::status::ahead;
+use crate::replication::status::announce;
 use crate::replication::{Assessment, Step};
 
 /// Confirms the object, and returns the status that was written ahead of the first step, if one was needed.
@@ -68,7 +68,7 @@ async fn remember<C: Cloud, K: Cluster>(
     cx: &Context<C, K>,
 ) -> Result<Option<BucketReplicationStatus>, Stop> {
     let context = resource.status_context(cx);
-    let status = ahead(&assessment.input(), &assessment.plan, &stages.concat(), &context);
+    let status = announce(&assessment.input(), &assessment.plan, &stages.concat(), &context);
     let status = status.filter(|_| !is_on(Mutant::StatusComesLast));
     if let Some(status) = &status {
         write_ahead(&resource.target, &resource.status, status, cx).await?;

@@ -13,7 +13,7 @@ use crate::api::{
     handled_request,
 };
 use crate::controllers::bucket_replication::context::Context;
-use crate::controllers::bucket_replication::memory::Remembered;
+use crate::controllers::bucket_replication::memory::ResourceMemory;
 use crate::controllers::events::CheckEvents;
 use crate::ports::{Finalizers, ObjectKey};
 use crate::replication::health::Evidence;
@@ -26,7 +26,7 @@ use crate::telemetry::FoundBy;
 pub struct ReplicationObject<'a> {
     pub metadata: &'a ObjectMeta,
     pub key: &'a ObjectKey,
-    pub memory: &'a Remembered<'a>,
+    pub memory: &'a ResourceMemory<'a>,
     /// The evidence about the objects at the beginning of the reconcile.
     pub evidence: &'a Evidence,
 }

@@ -23,16 +23,16 @@ use crate::runtime::turns;
 
 /// How soon a resource may be reconciled again.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct Schedule {
     /// How often AWS is checked when all is well.
     pub interval: Duration,
     /// Earlier than the reason of the report alone would have it.
     pub retry: Option<Duration>,
 }
 
-impl Pace {
-    pub fn every(interval: Duration) -> Pace {
-        Pace { interval, retry: None }
+impl Schedule {
+    pub fn every(interval: Duration) -> Schedule {
+        Schedule { interval, retry: None }
     }
 }
 
@@ -41,7 +41,7 @@ pub async fn conclude<C, K: Cluster>(
     target: &ReplicationObject<'_>,
     previous: &BucketReplicationStatus,
     report: &StatusReport,
-    pace: Pace,
+    schedule: Schedule,
     cx: &Context<C, K>,
 ) -> Result<Action, Error> {
     publish(target, previous, report, cx).await?;
@@ -49,9 +49,9 @@ pub async fn conclude<C, K: Cluster>(
     if report.reason == Reason::Suspended || is_over {
         return Ok(Action::await_change());
     }
-    let turn = turns::after_check(&target.key.uid, pace.interval, cx.clock.since_epoch());
-    let after = target.memory.after_check(report.reason, pace.interval, turn);
-    Ok(Action::requeue(pace.retry.map_or(after, |retry| retry.min(after))))
+    let turn = turns::after_check(&target.key.uid, schedule.interval, cx.clock.since_epoch());
+    let after = target.memory.after_check(report.reason, schedule.interval, turn);
+    Ok(Action::requeue(schedule.retry.map_or(after, |retry| retry.min(after))))
 }
 
 /// Reports a refusal.
@@ -59,7 +59,7 @@ pub async fn refuse<C, K: Cluster>(
     target: &ReplicationObject<'_>,
     previous: &BucketReplicationStatus,
     refusal: &Refusal,
-    pace: Pace,
+    schedule: Schedule,
     cx: &Context<C, K>,
 ) -> Result<Action, Error> {
     // Where AWS did not answer, a reading may find that too.
@@ -67,7 +67,7 @@ pub async fn refuse<C, K: Cluster>(
         cx.evidence.forget(&target.key.uid);
     }
     let report = stopped(refusal, &target.status_context(previous, cx));
-    conclude(target, previous, &report, pace, cx).await
+    conclude(target, previous, &report, schedule, cx).await
 }
 
 /// AWS still answers from before the operator's last write. A status that describes the present spec stays as it is,

@@ -1,8 +1,8 @@
 //! Reads the metrics of all resources that publish some, beside their checks, and reports what changed.
 //!
-//! In: the store of evidence, and the time. Out: calls to CloudWatch, at the same time for all accounts and Regions, and one
-//! after the other within each; the condition `Replicating` and `status.health` of resources whose verdict or rounded
-//! figures changed. It writes nothing to AWS.
+//! In: the store of evidence, and the time. Out: calls to CloudWatch, at the same time for all accounts and Regions,
+//! and one after the other within each; the condition `Replicating` and `status.health` of resources whose verdict or
+//! rounded figures changed. It writes nothing to AWS.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -153,13 +153,13 @@ pub async fn report_verdict<C, K: Cluster>(uid: &str, key: &Key, after_event: bo
     let Replicating { mut condition, health, event } = replicating(&judging, &evidence);
     cx.settings.runbooks.link(std::slice::from_mut(&mut condition));
     let about = ConditionType::Replicating.as_str();
-    let Some(place) = previous.conditions.iter().position(|held| held.type_ == about) else { return };
-    let is_same = previous.conditions.get(place).is_some_and(|held| says_the_same(held, &condition));
+    let Some(index) = previous.conditions.iter().position(|held| held.type_ == about) else { return };
+    let is_same = previous.conditions.get(index).is_some_and(|held| says_the_same(held, &condition));
     if is_same && health == previous.health || !(cx.may_begin)() {
         return;
     }
     let object = ObjectKey::new::<BucketReplication>(resource.meta());
-    match cx.cluster.set_condition(&object, place, &condition, ("health", &json!(health))).await {
+    match cx.cluster.set_condition(&object, index, &condition, ("health", &json!(health))).await {
         Ok(()) => {
             if let Some(event) = event {
                 cx.cluster.publish_event(&object, &event).await;

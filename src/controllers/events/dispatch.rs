@@ -20,7 +20,7 @@ use crate::ports::Cloud;
 use crate::replication::events::{
     Cause, ChangeEvent, ChangedResource, EventName, Lookup, Message, Origin, Service, parse,
 };
-use crate::replication::place_hash::PlaceHash;
+use crate::replication::setting_hash::SettingHash;
 use crate::runtime::queue::Urgency;
 use crate::runtime::store::Key;
 use crate::telemetry::EventOutcome;
@@ -183,9 +183,9 @@ impl ActiveEvents {
 
 /// Where somebody else made a change, and when. An event that the operator's own key signed may be late news of its own
 /// write.
-fn foreign(event: &ChangeEvent, own: bool) -> BTreeMap<PlaceHash, Timestamp> {
+fn foreign(event: &ChangeEvent, own: bool) -> BTreeMap<SettingHash, Timestamp> {
     let time = event.time.filter(|_| !own);
-    time.into_iter().flat_map(|time| event.places().map(move |place| (place, time))).collect()
+    time.into_iter().flat_map(|time| event.settings().map(move |setting| (setting, time))).collect()
 }
 
 /// Whether a check of the resource reads AWS and finds, as a rule, nothing.

@@ -1,8 +1,8 @@
 //! Reads the queues while the process leads.
 //!
-//! In: the queues, by the port to AWS. Out: each message dispatched, and deleted once its checks are queued. A crash before
-//! the deletion loses nothing, because the message comes again. A crash after it loses the checks, so that a new leader
-//! polls every resource until events have proved their origins again.
+//! In: the queues, by the port to AWS. Out: each message dispatched, and deleted once its checks are queued. A crash
+//! before the deletion loses nothing, because the message comes again. A crash after it loses the checks, so that a new
+//! leader polls every resource until events have proved their origins again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,8 +111,8 @@ impl<C: Cloud, K: Cluster> Receiver<C, K> {
         }
     }
 
-    /// How long SQS holds the next request. After messages could not be deleted, it is longer than SQS hides them, so that
-    /// an empty answer says that they are gone.
+    /// How long SQS holds the next request. After messages could not be deleted, it is longer than SQS hides them, so
+    /// that an empty answer says that they are gone.
     fn wait(&self, number: usize, requests: &RecentRequests) -> Duration {
         if self.0.events.is_up(number) || requests.undeleted { LONG_POLL } else { SHORT_POLL }
     }
@@ -138,17 +138,12 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::api::Interval;
-    use crate::controllers::bucket_replication::bucket_locks::BucketLocks;
-    use crate::controllers::bucket_replication::evidence_store::EvidenceStore;
-    use crate::controllers::bucket_replication::memory::Memory;
+    use crate::controllers::assemble::{Controllers, Parts};
     use crate::controllers::events::settings::EventSettings;
-    use crate::controllers::events::{Events, Setup};
-    use crate::controllers::index::Index;
+    use crate::controllers::settings::Settings;
     use crate::controllers::settings::tests::settings;
     use crate::replication::FailureClass;
     use crate::runtime::clock::{Clock, SimulatedClock};
-    use crate::runtime::triggers::Triggers;
     use crate::simulation::{ApiServer, Call, Choice, Hook, Hooked, SimulatedCloud, SimulatedCluster, World};
     use crate::telemetry::{EventMetrics, Metrics, Registry};
 
@@ -180,31 +175,17 @@ mod tests {
             let cluster = SimulatedCluster::new(ApiServer::default());
             let queue: EventQueue =
                 "https://sqs.eu-west-1.amazonaws.com/111122223333/events".parse().unwrap();
-            let index = Arc::new(Index::with_events(&[]));
-            let events = Arc::new(Events::new(Setup {
-                settings: EventSettings { queues: vec![queue.clone()], ..EventSettings::default() },
-                interval: Interval::default(),
-                index: index.clone(),
-                replications: Triggers::new(1),
-                accounts: Triggers::new(1),
-                clock: Clock::Simulated(clock.clone()),
-                metrics: EventMetrics::default(),
-            }));
-            let context = Context {
+            let events = EventSettings { queues: vec![queue.clone()], ..EventSettings::default() };
+            let controllers = Controllers::new(Parts {
                 cloud: Arc::new(Hooked::new(cloud.clone(), hook.clone())),
                 cluster: Arc::new(Hooked::new(cluster, hook)),
-                index,
-                memory: Memory::default(),
-                evidence: EvidenceStore::default(),
-                bucket_locks: BucketLocks::default(),
-                settings: settings(),
+                settings: Settings { events, ..settings() },
                 clock: Clock::Simulated(clock.clone()),
                 may_begin: Box::new(|| true),
                 metrics: Metrics::new(Registry::default()),
-                tracker: Arc::default(),
-                events,
-            };
-            let receiver = Receiver::new(Arc::new(context));
+                event_metrics: EventMetrics::default(),
+            });
+            let receiver = Receiver::new(controllers.replications.context);
             Scene { receiver, cloud, clock, queue, requests: RecentRequests::default(), may_delete }
         }
 

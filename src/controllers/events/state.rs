@@ -1,4 +1,4 @@
-//! What the operator knows of events: coverage, its own writes, and the pace of checks.
+//! The state of events: coverage, the operator's own writes, and the pace of checks.
 //!
 //! In: changes of resources, beginnings and ends of checks and writes, and how queues answer. Out: intervals, and the
 //! triggers of resources that must be polled again. Without a queue every method does nothing, so that the controllers
@@ -16,7 +16,7 @@ use crate::api::{BucketReplication, BucketReplicationStatus, DriftEntry, Interva
 use crate::controllers::events::settings::EventSettings;
 use crate::controllers::index::Index;
 use crate::controllers::settings::SETTLE;
-use crate::controllers::{Guarded, GuardedAccount};
+use crate::controllers::{Guarded, GuardedAwsAccount};
 use crate::replication::events::coverage::AccountEvents;
 use crate::replication::events::{
     Answer, Cause, Coverage, Delivery, Elapsed, EventName, EventQueue, Origin, OwnWrites, Pacing, Service,
@@ -36,7 +36,7 @@ pub struct Setup {
     pub interval: Interval,
     pub index: Arc<Index>,
     pub replications: Triggers<Guarded>,
-    pub accounts: Triggers<GuardedAccount>,
+    pub accounts: Triggers<GuardedAwsAccount>,
     pub clock: Clock,
     pub metrics: EventMetrics,
 }
@@ -62,7 +62,7 @@ pub(super) struct EventsState {
     measured: BTreeSet<Origin>,
 }
 
-/// What a check has to do with events.
+/// The part of events in a check.
 #[derive(Clone, Debug, Default)]
 pub struct CheckEvents {
     began: Elapsed,
@@ -224,8 +224,8 @@ impl Events {
         Some(self.inner()?.state.lock().coverage.of_account(account_id))
     }
 
-    /// A step is about to be sent. `account`: the source's, in which roles are. Where it is not known, no event is expected
-    /// of a write to a role: that event would be missed in vain.
+    /// A step is about to be sent. `account`: the source's, in which roles are. Where it is not known, no event is
+    /// expected of a write to a role: that event would be missed in vain.
     pub fn begin_step(&self, step: &Step, account: Option<&str>) -> Option<OwnWrite> {
         let name = EventName::of_step(step);
         let origin = match step {
@@ -282,7 +282,8 @@ impl Events {
         }
     }
 
-    /// Time has passed: probes may need another resource, echoes may be overdue, and a queue may have failed for too long.
+    /// Time has passed: probes may need another resource, echoes may be overdue, and a queue may have failed for too
+    /// long.
     pub fn tick(&self) {
         let Some(inner) = self.inner() else { return };
         let now = inner.now();

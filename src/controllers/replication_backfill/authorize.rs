@@ -31,7 +31,7 @@ use crate::runtime::store::Key;
 
 /// Where a job is to be made, and under which account.
 #[derive(Clone, Debug, PartialEq)]
-pub struct JobPlace {
+pub struct AuthorizedJob {
     pub source: BackfillSource,
     /// `None`: the operator's own identity acts.
     pub account: Option<Account>,
@@ -39,14 +39,14 @@ pub struct JobPlace {
     pub parent_role: Option<Role>,
 }
 
-impl JobPlace {
+impl AuthorizedJob {
     /// The accounts to connect to: a job needs the source's alone.
     pub fn accounts(&self) -> Accounts {
         Accounts { source: self.account.clone(), ..Accounts::default() }
     }
 }
 
-/// The place of a backfill's job, if it may begin.
+/// Where the job of a backfill is to be made and under which account, if it may begin.
 ///
 /// # Errors
 /// Why it may not, or the API server did not answer.
@@ -54,7 +54,7 @@ pub async fn authorize<C, K: Cluster>(
     subject: &BackfillObject<'_>,
     spec: &ReplicationBackfillSpec,
     cx: &Context<C, K>,
-) -> Result<JobPlace, Stop> {
+) -> Result<AuthorizedJob, Stop> {
     let found = cx.shared.index.replications.get(&parent_key(subject, spec));
     authorize_begin(subject, spec, found.as_deref(), cx).await
 }
@@ -67,14 +67,14 @@ pub async fn authorize_again<C, K: Cluster>(
     subject: &BackfillObject<'_>,
     spec: &ReplicationBackfillSpec,
     cx: &Context<C, K>,
-) -> Result<JobPlace, Stop> {
+) -> Result<AuthorizedJob, Stop> {
     require_current_account(subject, spec, cx).await?;
     let live = live_parent(subject, spec, cx).await?;
     authorize_begin(subject, spec, live.as_ref(), cx).await
 }
 
-/// Whether a job that waits for approval may start now: as for one that begins, but it has had its turn, and S3 has listed
-/// its objects already.
+/// Whether a job that waits for approval may start now: as for one that begins, but it has had its turn, and S3 has
+/// listed its objects already.
 ///
 /// # Errors
 /// As [`authorize`]; the replication has another source by now.
@@ -86,12 +86,12 @@ pub async fn authorize_start<C, K: Cluster>(
 ) -> Result<(), Stop> {
     require_current_account(subject, spec, cx).await?;
     let live = live_parent(subject, spec, cx).await?;
-    let (_, place) = authorize_parent(spec, live.as_ref(), cx).await?;
-    Ok(require_same_source(source, &place.source, &spec.replication_ref.name)?)
+    let (_, authorized) = authorize_parent(spec, live.as_ref(), cx).await?;
+    Ok(require_same_source(source, &authorized.source, &spec.replication_ref.name)?)
 }
 
-/// The account of the replication is still the one of the cache. It is asked for before the replication, which may be gone or
-/// name another account by the time of the answer.
+/// The account of the replication is still the one of the cache. It is asked for before the replication, which may be
+/// gone or name another account by the time of the answer.
 async fn require_current_account<C, K: Cluster>(
     subject: &BackfillObject<'_>,
     spec: &ReplicationBackfillSpec,
@@ -121,15 +121,15 @@ async fn authorize_begin<C, K: Cluster>(
     spec: &ReplicationBackfillSpec,
     found: Option<&Guarded>,
     cx: &Context<C, K>,
-) -> Result<JobPlace, Stop> {
-    let (resource, place) = authorize_parent(spec, found, cx).await?;
+) -> Result<AuthorizedJob, Stop> {
+    let (resource, authorized) = authorize_parent(spec, found, cx).await?;
     require_turn(before(subject, spec, cx).as_deref(), &spec.replication_ref.name)?;
     require_prefixes_writable(spec)?;
     require_period(spec, cx.shared.clock.timestamp())?;
     let (settle, now) = (cx.shared.settings.backfill_settle, cx.shared.clock.timestamp());
     let none = BucketReplicationStatus::default();
-    require_settled(resource.status.as_ref().unwrap_or(&none), &place.source.bucket, settle, now)?;
-    Ok(place)
+    require_settled(resource.status.as_ref().unwrap_or(&none), &authorized.source.bucket, settle, now)?;
+    Ok(authorized)
 }
 
 /// Requires the conditions of everything that costs money: the replication works, and the administrators allow it.
@@ -137,7 +137,7 @@ async fn authorize_parent<'a, C, K: Cluster>(
     spec: &ReplicationBackfillSpec,
     found: Option<&'a Guarded>,
     cx: &Context<C, K>,
-) -> Result<(&'a BucketReplication, JobPlace), Stop> {
+) -> Result<(&'a BucketReplication, AuthorizedJob), Stop> {
     let name = &spec.replication_ref.name;
     let parent = match found {
         None => Parent::Missing,
@@ -156,7 +156,10 @@ async fn authorize_parent<'a, C, K: Cluster>(
         return Err(Refusal::new(Reason::ReplicationNotReady, ConditionType::Ready, message).into());
     }
     require_allowed(spec, accounts.source.as_ref())?;
-    Ok((resource, JobPlace { source, account: accounts.source, parent_role: resource.spec.role.clone() }))
+    Ok((
+        resource,
+        AuthorizedJob { source, account: accounts.source, parent_role: resource.spec.role.clone() },
+    ))
 }
 
 pub fn parent_key(subject: &BackfillObject<'_>, spec: &ReplicationBackfillSpec) -> Key {

@@ -7,7 +7,9 @@
 use crate::api::{
     BackfillSource, FINALIZER, Reason, ReplicationBackfillSpec, ReplicationBackfillStatus, RoleStatus,
 };
-use crate::controllers::replication_backfill::authorize::{JobPlace, authorize, authorize_again, parent_key};
+use crate::controllers::replication_backfill::authorize::{
+    AuthorizedJob, authorize, authorize_again, parent_key,
+};
 use crate::controllers::replication_backfill::confirm::{require_current, require_leading};
 use crate::controllers::replication_backfill::connect::{address, connect};
 use crate::controllers::replication_backfill::context::Context;
@@ -20,8 +22,8 @@ use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster, Finalizers};
 use crate::replication::backfill::preconditions::source_of;
 use crate::replication::backfill::request::{description, job_request, token};
-use crate::replication::backfill::status::{with_intent, with_job_id, with_place};
-use crate::replication::backfill::{Intent, job_verdict, pace, role};
+use crate::replication::backfill::status::{with_intent, with_job_id, with_source_and_role};
+use crate::replication::backfill::{Intent, job_verdict, polling, role};
 use crate::replication::missing_boundary::missing_boundary;
 use crate::replication::{Caller, Failure, FailureClass};
 use crate::runtime::action::Action;
@@ -43,12 +45,14 @@ pub async fn begin<C: Cloud, K: Cluster>(
     }
     // A request may have been sent before: its job is searched for before anything else is decided.
     if may_have_asked(subject) && find(subject, spec, cx).await? {
-        return Ok(go_on(subject, Reason::Preparing, "S3 has accepted the job", pace::FIRST_PAUSE, cx).await?);
+        return Ok(
+            go_on(subject, Reason::Preparing, "S3 has accepted the job", polling::FIRST_PAUSE, cx).await?
+        );
     }
-    let place = authorize(subject, spec, cx).await?;
-    let clients = cx.shared.cloud.connect(&place.accounts(), &subject.id).await?;
+    let authorized = authorize(subject, spec, cx).await?;
+    let clients = cx.shared.cloud.connect(&authorized.accounts(), &subject.id).await?;
     confirm(subject, cx).await?;
-    let arn = match prepare_role(subject, spec, &place, &clients, cx).await? {
+    let arn = match prepare_role(subject, spec, &authorized, &clients, cx).await? {
         Prepared::Role(arn) => arn,
         Prepared::Made(pause) => {
             let message =
@@ -56,13 +60,13 @@ pub async fn begin<C: Cloud, K: Cluster>(
             return Ok(go_on(subject, Reason::Preparing, message, pause, cx).await?);
         }
     };
-    require_permission(subject, spec, &place, cx).await?;
+    require_permission(subject, spec, &authorized, cx).await?;
     let intent = keep_intent(subject, spec, cx).await?;
-    // The lease may have moved while the role and the status were written, a permission may have gone, and the user may have
-    // cancelled or deleted the backfill.
+    // The lease may have moved while the role and the status were written, a permission may have gone, and the user may
+    // have cancelled or deleted the backfill.
     require_current(subject, cx).await?;
-    require_permission(subject, spec, &place, cx).await?;
-    let mut request = job_request(spec, &place.source, &arn, &intent);
+    require_permission(subject, spec, &authorized, cx).await?;
+    let mut request = job_request(spec, &authorized.source, &arn, &intent);
     if is_on(Mutant::TokenByChance) {
         request.token = format!("{:x}", fastrand::u64(..));
     }
@@ -77,7 +81,7 @@ pub async fn begin<C: Cloud, K: Cluster>(
         Err(failure) => return Err(failure.into()),
     }
     let message = format!("S3 has accepted job {}", subject.status.job_id.as_deref().unwrap_or_default());
-    Ok(go_on(subject, Reason::Preparing, &message, pace::FIRST_PAUSE, cx).await?)
+    Ok(go_on(subject, Reason::Preparing, &message, polling::FIRST_PAUSE, cx).await?)
 }
 
 fn not_listed_yet(source: &str, failure: &Failure) -> Failure {
@@ -85,8 +89,8 @@ fn not_listed_yet(source: &str, failure: &Failure) -> Failure {
     Failure::new(FailureClass::Unavailable, "s3:ListJobs", source, detail)
 }
 
-/// Ends a backfill that is cancelled or deleted before its job is known. A request whose answer was lost may still have made
-/// one.
+/// Ends a backfill that is cancelled or deleted before its job is known. A request whose answer was lost may still have
+/// made one.
 async fn give_up<C: Cloud, K: Cluster>(
     subject: &mut BackfillObject<'_>,
     spec: &ReplicationBackfillSpec,
@@ -98,17 +102,17 @@ async fn give_up<C: Cloud, K: Cluster>(
                 subject,
                 Reason::Cancelling,
                 "the job is found and will be ended",
-                pace::ENDING_PAUSE,
+                polling::ENDING_PAUSE,
                 cx,
             )
             .await?);
         }
         let now = cx.shared.clock.timestamp();
         let sent = subject.status.requested_at.as_ref().map(|time| now.duration_since(time.0));
-        let listed = jiff::SignedDuration::try_from(pace::LISTED_AFTER).unwrap_or_default();
+        let listed = jiff::SignedDuration::try_from(polling::LISTED_AFTER).unwrap_or_default();
         if sent.is_some_and(|age| age < listed) {
             let message = "the answer to the request for the job was lost; the operator waits until S3 would list a job";
-            return Ok(go_on(subject, Reason::Cancelling, message, pace::ENDING_PAUSE, cx).await?);
+            return Ok(go_on(subject, Reason::Cancelling, message, polling::ENDING_PAUSE, cx).await?);
         }
     }
     // The status may already hold the request of a former leader. A deletion has read the live status.
@@ -118,8 +122,8 @@ async fn give_up<C: Cloud, K: Cluster>(
     end(subject, &job_verdict::never_begun(), None, cx).await
 }
 
-/// Whether a job may have been asked for. The finalizer comes before the first write to AWS, and it survives a status that a
-/// former leader wrote too late.
+/// Whether a job may have been asked for. The finalizer comes before the first write to AWS, and it survives a status
+/// that a former leader wrote too late.
 fn may_have_asked(subject: &BackfillObject<'_>) -> bool {
     subject.status.token.is_some() || subject.has_finalizer()
 }
@@ -168,15 +172,15 @@ async fn record<C, K: Cluster>(
     save(subject, status, cx).await
 }
 
-/// Authorizes again before a write: minutes may have passed since the reconcile began, and administrators and users may have
-/// changed their minds.
+/// Authorizes again before a write: minutes may have passed since the reconcile began, and administrators and users may
+/// have changed their minds.
 async fn require_permission<C, K: Cluster>(
     subject: &BackfillObject<'_>,
     spec: &ReplicationBackfillSpec,
-    place: &JobPlace,
+    authorized: &AuthorizedJob,
     cx: &Context<C, K>,
 ) -> Result<(), Stop> {
-    if authorize_again(subject, spec, cx).await? != *place {
+    if authorize_again(subject, spec, cx).await? != *authorized {
         return Err(Stop::Outdated);
     }
     Ok(require_leading(cx)?)
@@ -206,32 +210,32 @@ enum Prepared {
 async fn prepare_role<C: Cloud, K: Cluster>(
     subject: &mut BackfillObject<'_>,
     spec: &ReplicationBackfillSpec,
-    place: &JobPlace,
+    authorized: &AuthorizedJob,
     clients: &C::Clients,
     cx: &Context<C, K>,
 ) -> Result<Prepared, Stop> {
-    let (source, account) = (&place.source, place.account.as_ref());
+    let (source, account) = (&authorized.source, authorized.account.as_ref());
     if let Some(existing) = &spec.role {
         let name = crate::iam::arn::role_of_arn(&existing.arn);
         let held = cx.shared.cloud.read_role(clients, name, false).await?;
         role::require_existing(&existing.arn, held.as_ref(), account)?;
         let known = RoleStatus { arn: existing.arn.clone(), managed: false, tags: Vec::new() };
-        save(subject, with_place(&subject.status, source, known), cx).await?;
+        save(subject, with_source_and_role(&subject.status, source, known), cx).await?;
         return Ok(Prepared::Role(existing.arn.clone()));
     }
-    let desired = role::desired_role(&subject.id, spec, source, account, place.parent_role.as_ref());
+    let desired = role::desired_role(&subject.id, spec, source, account, authorized.parent_role.as_ref());
     let caller = Caller { account: source.account.clone(), partition: Partition::of_region(&source.region) };
     let arn = caller.partition.role_arn(&caller.account, &desired.path, &desired.name);
     let held = cx.shared.cloud.read_role(clients, &desired.name, true).await?;
     let stages = role::steps(&desired, held.as_ref(), &subject.id)?;
     let known = RoleStatus { arn: arn.clone(), managed: true, tags: Vec::new() };
     // Deletion finds the role by what the status says, so that the status comes first.
-    save(subject, with_place(&subject.status, source, known), cx).await?;
+    save(subject, with_source_and_role(&subject.status, source, known), cx).await?;
     if stages.is_empty() {
         return Ok(Prepared::Role(arn));
     }
     for stage in &stages {
-        require_permission(subject, spec, place, cx).await?;
+        require_permission(subject, spec, authorized, cx).await?;
         for step in stage {
             require_leading(cx)?;
             let done = cx.shared.cloud.execute(clients, step).await;
@@ -241,7 +245,7 @@ async fn prepare_role<C: Cloud, K: Cluster>(
             })?;
         }
     }
-    let pause = pace::ROLE_SETTLE.min(cx.shared.settings.backfill_settle);
+    let pause = polling::ROLE_SETTLE.min(cx.shared.settings.backfill_settle);
     Ok(if pause.is_zero() { Prepared::Role(arn) } else { Prepared::Made(pause) })
 }
 

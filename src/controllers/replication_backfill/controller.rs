@@ -12,7 +12,7 @@ use crate::controllers::replication_backfill::context::Context;
 use crate::controllers::replication_backfill::{DEADLINE, authorize, reconcile};
 use crate::controllers::{Guarded, GuardedBackfill};
 use crate::ports::{Cloud, Cluster};
-use crate::replication::backfill::pace::FIRST_PAUSE;
+use crate::replication::backfill::polling::FIRST_PAUSE;
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::controller::Controller;

@@ -19,7 +19,7 @@ use crate::ports::{Cloud, Cluster};
 use crate::replication::Refusal;
 use crate::replication::backfill::job_verdict::{vanished, verdict};
 use crate::replication::backfill::status::with_job;
-use crate::replication::backfill::{JobUpdate, Wish, pace};
+use crate::replication::backfill::{JobUpdate, Wish, polling};
 use crate::runtime::action::Action;
 
 /// Checks the job, unless it was checked a moment ago.
@@ -40,7 +40,7 @@ pub async fn follow<C: Cloud, K: Cluster>(
     let clients = connect(subject, &source, cx).await?;
     let at = address(&source);
     let Some(job) = cx.shared.cloud.describe_job(&clients, &at, id).await? else {
-        let left = pace::LISTED_AFTER.saturating_sub(age(subject, cx));
+        let left = polling::LISTED_AFTER.saturating_sub(age(subject, cx));
         if left.is_zero() || subject.status.started_at.is_none() {
             return end(subject, &vanished(id), None, cx).await;
         }
@@ -72,16 +72,16 @@ pub async fn follow<C: Cloud, K: Cluster>(
         None => {}
     }
     let pause = match found.update {
-        Some(JobUpdate::Cancel) => pace::ENDING_PAUSE,
-        _ if found.reason == Reason::Cancelling => pace::ENDING_PAUSE,
-        Some(JobUpdate::Confirm) => pace::FIRST_PAUSE,
-        None => pace::pause(age(subject, cx)),
+        Some(JobUpdate::Cancel) => polling::ENDING_PAUSE,
+        _ if found.reason == Reason::Cancelling => polling::ENDING_PAUSE,
+        Some(JobUpdate::Confirm) => polling::FIRST_PAUSE,
+        None => polling::pause(age(subject, cx)),
     };
     Ok(go_on(subject, found.reason, &message, pause, cx).await?)
 }
 
-/// Before the request that runs an approved job: days may have passed since the job was made. The cache may be behind a user
-/// who cancelled or deleted the backfill, and administrators may allow no backfills any more.
+/// Before the request that runs an approved job: days may have passed since the job was made. The cache may be behind a
+/// user who cancelled or deleted the backfill, and administrators may allow no backfills any more.
 async fn require_start<C, K: Cluster>(
     subject: &BackfillObject<'_>,
     source: &BackfillSource,

@@ -1,7 +1,7 @@
 //! Remembers, between reconciles, what neither the cache nor the status of a backfill shows.
 //!
-//! In: the statuses that are written, and those that the watch brings. Out: the status as last written, when the job is due
-//! to be checked, and pauses between tries. Entries are keyed by UID.
+//! In: the statuses that are written, and those that the watch brings. Out: the status as last written, when the job is
+//! due to be checked, and pauses between tries. Entries are keyed by UID.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_is_not_looked_at_before_its_pause_is_over() {
+    fn a_job_is_not_read_before_its_pause_is_over() {
         let (memory, start, pause) = (Memory::default(), Instant::now(), Duration::from_secs(30));
         memory.checked("uid", pause, start);
         assert_eq!(memory.wait_for_check("uid", start), Some(pause));

@@ -236,8 +236,8 @@ fn a_role_that_cannot_be_deleted_does_not_hide_the_result() {
         role.unwrap().1.other_policies.push("audit".to_owned());
     });
     let done = scene.until("Completed");
-    let said = done["conditions"][0]["message"].as_str().unwrap();
-    assert!(said.contains("3 of 3 objects") && said.contains("still to be deleted"), "{said}");
+    let message = done["conditions"][0]["message"].as_str().unwrap();
+    assert!(message.contains("3 of 3 objects") && message.contains("still to be deleted"), "{message}");
     assert!(done["finishedAt"].is_string() && done["role"].is_object());
     scene.cloud.with(|world| world.roles.values_mut().for_each(|role| role.other_policies.clear()));
     let (after, next) = scene.reconcile();
@@ -258,13 +258,13 @@ fn a_failed_backfill_leads_to_its_runbook_also_while_its_role_is_left() {
         let role = world.roles.iter_mut().find(|((_, name), _)| name.starts_with("backfill+"));
         role.unwrap().1.other_policies.push("audit".to_owned());
     });
-    let said = |status: &Value| status["conditions"][0]["message"].as_str().unwrap().to_owned();
+    let message = |status: &Value| status["conditions"][0]["message"].as_str().unwrap().to_owned();
     let link = "; see https://docs.example.com/reasons/CompletedWithFailures/";
-    let left = said(&scene.until("CompletedWithFailures"));
+    let left = message(&scene.until("CompletedWithFailures"));
     assert!(left.contains("still to be deleted") && left.ends_with(link), "{left}");
-    assert_eq!(said(&scene.reconcile().0), left);
+    assert_eq!(message(&scene.reconcile().0), left);
     scene.cloud.with(|world| world.roles.values_mut().for_each(|role| role.other_policies.clear()));
-    let ended = said(&scene.reconcile().0);
+    let ended = message(&scene.reconcile().0);
     assert!(!ended.contains("still to be deleted"), "{ended}");
     assert!(ended.ends_with(link) && ended.matches("https://").count() == 1, "{ended}");
 }
@@ -303,8 +303,11 @@ fn an_approved_job_runs_and_one_that_is_not_allowed_any_more_waits_and_says_why(
         scene.edit(&backfill(), |object| object["spec"]["approved"] = json!(true));
         let (status, next) = scene.reconcile();
         assert_eq!((reason(&status), scene.job().as_str()), (refused, "Suspended"), "{status:#}");
-        let said = status["conditions"][0]["message"].as_str().unwrap();
-        assert!(said.starts_with("job job-1 is approved and is not started") && said.contains(why), "{said}");
+        let message = status["conditions"][0]["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("job job-1 is approved and is not started") && message.contains(why),
+            "{message}"
+        );
         assert!(next.is_some(), "it is tried again");
     }
 }
@@ -343,8 +346,8 @@ fn a_job_whose_replication_has_another_source_by_now_is_not_started() {
     scene.edit(&backfill(), |object| object["spec"]["approved"] = json!(true));
     let (status, _) = scene.reconcile();
     assert_eq!((reason(&status), scene.job().as_str()), ("ReplicationNotReady", "Suspended"));
-    let said = status["conditions"][0]["message"].as_str().unwrap();
-    assert!(said.contains("us-east-1") && said.contains("us-west-2"), "{said}");
+    let message = status["conditions"][0]["message"].as_str().unwrap();
+    assert!(message.contains("us-east-1") && message.contains("us-west-2"), "{message}");
 }
 
 #[test]

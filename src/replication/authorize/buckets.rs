@@ -134,7 +134,7 @@ pub(super) fn require_report(bucket: &str, Account { name, spec }: &Account) -> 
         return Ok(());
     }
     not_allowed(format!(
-        "report.bucket: bucket {bucket} may not be written into under AwsAccount {name}, which allows the destinations {}; ask who administers it to add a pattern for {bucket} to spec.destinations",
+        "report.bucket: bucket {bucket} may not be written into under AwsAccount {name}, which allows the destinations {}; ask its administrator to add a pattern for {bucket} to spec.destinations",
         listed(&spec.destinations)
     ))
 }

@@ -1,7 +1,7 @@
-//! What the state of a job means.
+//! Decides what the state of a job means for its backfill.
 //!
-//! In: a job as S3 describes it, and what the user wishes. Out: the reason and the message of `Ready`, whether the backfill
-//! has ended, and the change of the job to ask for.
+//! In: a job as S3 describes it, and what the user wishes. Out: the reason and the message of `Ready`, whether the
+//! backfill has ended, and the change of the job to ask for.
 
 use jiff::SignedDuration;
 
@@ -83,7 +83,7 @@ pub fn verdict(job: &Job, spec: Option<&ReplicationBackfillSpec>, wish: Wish) ->
         JobState::Pausing | JobState::Paused => JobVerdict::goes_on(
             Reason::Running,
             format!(
-                "{}; S3 has paused job {id} for one of higher priority, and it goes on by itself",
+                "{}; S3 has paused job {id} for one of higher priority, and continues it automatically",
                 count(job)
             ),
         ),

@@ -1,4 +1,4 @@
-//! The least that the operator needs for backfills, beside what it needs for replications.
+//! The least that the operator needs for backfills, besides what it needs for replications.
 //!
 //! In: the account, the Region and the roles of jobs. Out: statements, each action only on the resources that need it
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-iam-role-policies.html>).

@@ -6,7 +6,7 @@
 pub mod job;
 pub mod job_verdict;
 pub mod least_privilege;
-pub mod pace;
+pub mod polling;
 pub mod preconditions;
 pub mod price;
 pub mod proposal;

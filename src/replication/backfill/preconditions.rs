@@ -190,13 +190,13 @@ pub fn require_period(spec: &ReplicationBackfillSpec, now: Timestamp) -> Result<
 /// The prefixes hold only characters that a request to S3 can hold, although object keys may hold others.
 ///
 /// # Errors
-/// `InvalidRequest`, with the place of the prefix and the character.
+/// `InvalidRequest`, with the index of the prefix and the character.
 pub fn require_prefixes_writable(spec: &ReplicationBackfillSpec) -> Result<(), Refusal> {
     let mut prefixes = spec.prefixes.iter().enumerate();
-    let found = prefixes.find_map(|(place, prefix)| Some((place, unwritable_character(prefix)?)));
-    let Some((place, character)) = found else { return Ok(()) };
+    let found = prefixes.find_map(|(index, prefix)| Some((index, unwritable_character(prefix)?)));
+    let Some((index, character)) = found else { return Ok(()) };
     let message = format!(
-        "prefixes[{place}] holds the character U+{:04X}, which a request to S3 cannot hold; create another ReplicationBackfill with a shorter prefix",
+        "prefixes[{index}] holds the character U+{:04X}, which a request to S3 cannot hold; create another ReplicationBackfill with a shorter prefix",
         u32::from(character)
     );
     Err(Refusal::new(Reason::InvalidRequest, ConditionType::Ready, message))
@@ -214,8 +214,8 @@ pub fn require_turn(other: Option<&str>, replication: &str) -> Result<(), Refusa
     Err(Refusal::new(Reason::Waiting, ConditionType::Ready, message))
 }
 
-/// The administrators of the source's account allow backfills, and the report and the role that this one names. `None`: no
-/// account restricts it.
+/// The administrators of the source's account allow backfills, and the report and the role that this one names. `None`:
+/// no account restricts it.
 ///
 /// # Errors
 /// `NotAllowed`, with the field and the account.
@@ -224,7 +224,7 @@ pub fn require_allowed(spec: &ReplicationBackfillSpec, account: Option<&Account>
     let name = &account.name;
     if !account.spec.allow.contains(&Activity::Backfill) {
         return not_allowed(format!(
-            "AwsAccount {name} does not allow backfills, which cost money; ask who administers it to add Backfill to spec.allow"
+            "AwsAccount {name} does not allow backfills, which cost money; ask its administrator to add Backfill to spec.allow"
         ));
     }
     if let Some(report) = &spec.report {

@@ -11,7 +11,7 @@ pub const A_MILLION_LISTED: f64 = 0.015;
 /// What replicating so many objects costs, as part of a sentence.
 pub fn describe(objects: Option<i64>) -> String {
     let rest = format!(
-        "and ${A_MILLION_LISTED} for each million objects in the bucket, beside requests and transfer of the replicas"
+        "and ${A_MILLION_LISTED} for each million objects in the bucket, besides requests and transfer of the replicas"
     );
     match objects {
         Some(objects) => format!("about ${:.2} {rest}", price(objects)),

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::{BucketReplication, GROUP, MAX_RULE_ENTRIES, RuleHealth, RuleVerdict};
 use crate::replication::backfill::price;
-use crate::replication::health::mending::created_after;
+use crate::replication::health::retried_failures::created_after;
 
 /// The fields of the spec that choose objects.
 const CHOOSING: [&str; 3] = ["statuses", "prefixes", "createdAfter"];
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_is_asked_for_by_the_prefixes_of_its_rules_and_from_more_than_a_day_before_the_first_failure()
+    fn failed_objects_are_asked_for_by_the_prefixes_of_their_rules_and_from_more_than_a_day_before_the_first_failure()
      {
         let rules = [rule("invoices", "Failing", 12), rule("logs", "Arriving", 0)];
         let replication = replication_with(json!({"failedSince": "2026-03-02T10:00:00Z", "rules": rules}));

@@ -15,7 +15,7 @@ use crate::replication::backfill::job_verdict::{JobVerdict, progress};
 use crate::replication::backfill::request::Intent;
 use crate::replication::status::Event;
 use crate::replication::status::conditions::{ConditionDraft, Transition, conditions};
-use crate::replication::status::text::clip;
+use crate::replication::status::truncate::clip;
 
 /// What a status is made for.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +82,7 @@ fn event(previous: &ReplicationBackfillStatus, reason: Reason, message: &str) ->
 }
 
 /// A status that knows where the job and its role are to be made: it is written before either.
-pub fn with_place(
+pub fn with_source_and_role(
     previous: &ReplicationBackfillStatus,
     source: &BackfillSource,
     role: RoleStatus,

@@ -21,7 +21,7 @@ use crate::replication::backfill::preconditions::{
 };
 use crate::replication::backfill::request::{Intent, job_request, report_location};
 use crate::replication::backfill::status::{BackfillContext, report, with_intent, with_verdict};
-use crate::replication::backfill::{pace, price, role};
+use crate::replication::backfill::{polling, price, role};
 use crate::replication::observed::ObservedRole;
 use crate::replication::resource_id::ResourceId;
 use crate::replication::step::Step;
@@ -440,7 +440,7 @@ fn an_unchanged_truth_causes_no_write_and_no_event() {
 proptest! {
     /// A request that is sent again, by this operator or another one, is the same.
     #[test]
-    fn what_the_status_keeps_makes_the_same_request(
+    fn the_fields_that_the_status_keeps_make_the_same_request(
         second in 0i64..4_000_000_000, later in 0i64..4_000_000_000, manual: bool, statuses in 1usize..16,
     ) {
         let all = ["NotReplicated", "Failed", "Replicated", "Replica"];
@@ -483,7 +483,7 @@ proptest! {
     #[test]
     fn the_pause_never_shrinks_and_stays_within_its_bounds(a in 0u64..10_000_000, b in 0u64..10_000_000) {
         let (young, old) = (Duration::from_secs(a.min(b)), Duration::from_secs(a.max(b)));
-        prop_assert!(pace::pause(young) <= pace::pause(old));
-        prop_assert!(pace::pause(young) >= pace::FIRST_PAUSE && pace::pause(old) <= pace::LONGEST_PAUSE);
+        prop_assert!(polling::pause(young) <= polling::pause(old));
+        prop_assert!(polling::pause(young) >= polling::FIRST_PAUSE && polling::pause(old) <= polling::LONGEST_PAUSE);
     }
 }

@@ -1,8 +1,8 @@
 //! Which origins are known to send events, and whether events may stand in for polling.
 //!
 //! In: events, missed echoes, drift that a poll found, and how the queues answer, each with the time since the process
-//! started. Out: whether a resource is covered. Coverage is learnt and never assumed: while a rule, a Region or a trail is
-//! missing, the resources that depend on it are polled as before.
+//! started. Out: whether a resource is covered. Coverage is learnt and never assumed: while a rule, a Region or a trail
+//! is missing, the resources that depend on it are polled as before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub enum Delivery {
 }
 
 impl Delivery {
-    /// Whether events arrive; `None` where nothing is known yet, as in a quiet place after a start.
+    /// Whether events arrive; `None` where nothing is known yet, as for a quiet origin after a start.
     pub fn covers(self) -> Option<bool> {
         match self {
             Delivery::Received => Some(true),
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_term_learns_anew() {
+    fn a_new_term_learns_again() {
         let (mut coverage, origins) = covered();
         coverage.begin_term(at(50));
         coverage.queue_answered(0, at(51));
@@ -380,8 +380,8 @@ mod tests {
     }
 
     proptest! {
-        /// A check counts only if, from its beginning on, both origins had sent an event, neither gave a reason for doubt,
-        /// and the queue had answered at least once a minute.
+        /// A check counts only if, from its beginning on, both origins had sent an event, neither gave a reason for
+        /// doubt, and the queue had answered at least once a minute.
         #[test]
         fn coverage_is_never_assumed(history in prop::collection::vec((happening(), 1u64..40), 1..60)) {
             let origins = [s3("us-east-1"), iam()];

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::api::AwsResource;
 use crate::replication::events::names::{EventName, Service};
 use crate::replication::events::origin::Origin;
-use crate::replication::place_hash::{PlaceHash, place};
+use crate::replication::setting_hash::{SettingHash, setting};
 
 /// The largest body that is read. EventBridge's events are a few kilobytes.
 pub const MAX_BODY: usize = 256 * 1024;
@@ -57,8 +57,8 @@ pub struct ChangeEvent {
 }
 
 impl ChangeEvent {
-    /// The places in which the change may be. The operator writes to no key and no Object Lock configuration.
-    pub fn places(&self) -> impl Iterator<Item = PlaceHash> {
+    /// The settings in which the change may be. The operator writes to no key and no Object Lock configuration.
+    pub fn settings(&self) -> impl Iterator<Item = SettingHash> {
         let resources: &[AwsResource] = match self.name {
             EventName::PutBucketVersioning => &[AwsResource::BucketVersioning],
             EventName::PutBucketReplication | EventName::DeleteBucketReplication => {
@@ -90,7 +90,7 @@ impl ChangeEvent {
             | EventName::PutKeyPolicy
             | EventName::DeleteImportedKeyMaterial => &[],
         };
-        resources.iter().map(|resource| place(*resource, self.subject.name()))
+        resources.iter().map(|resource| setting(*resource, self.subject.name()))
     }
 }
 
@@ -202,7 +202,7 @@ fn subject(record: &Value, service: Service) -> Option<ChangedResource> {
     }
 }
 
-/// The ARNs that a record names beside the request.
+/// The ARNs that a record names besides the request.
 fn arns(record: &Value) -> impl Iterator<Item = &str> {
     let resources = record.get("resources").and_then(Value::as_array);
     resources.into_iter().flatten().filter_map(|resource| text(resource, "ARN"))
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_unreadable() {
+    fn a_body_that_cannot_be_read_is_unreadable() {
         let long = format!("\"{}\"", "x".repeat(MAX_BODY));
         let deep = "[".repeat(100_000);
         let cut = json!({"Type": "Notification", "Message": "{"}).to_string();

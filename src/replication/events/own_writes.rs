@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded_in_time_and_number() {
+    fn memory_is_bounded_in_time_and_number() {
         let mut writes = OwnWrites::default();
         for n in 0..2 * MAX_WRITES {
             writes.begin(origin(), EventName::TagRole, &format!("r{n}"), at(0));

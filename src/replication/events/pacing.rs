@@ -1,10 +1,10 @@
 //! Decides when events cause a check of a resource, and which resource is checked in place of many.
 //!
 //! In: events, and the beginning and the end of each check of the resource. Out: how long the check waits, why a check
-//! runs, whether another must follow, and the probes that another resource must take over. At most one check in ten seconds
-//! is caused by events, however many come: a writer to the queue can cause checks, and must not use up an account's rate
-//! limits. AWS may answer from before the change for a while, so that an event whose check finds nothing causes one more
-//! after a minute. An event stays until a check has read AWS because of it.
+//! runs, whether another must follow, and the probes that another resource must take over. At most one check in ten
+//! seconds is caused by events, however many come: a writer to the queue can cause checks, and must not use up an
+//! account's rate limits. AWS may answer from before the change for a while, so that an event whose check finds nothing
+//! causes one more after a minute. An event stays until a check has read AWS because of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::replication::events::Elapsed;
 use crate::replication::events::lookup::Lookup;
-use crate::replication::place_hash::PlaceHash;
+use crate::replication::setting_hash::SettingHash;
 
 /// The shortest time between two checks of a resource that events cause.
 pub const MIN_PAUSE: Duration = Duration::from_secs(10);
@@ -36,14 +36,14 @@ pub struct Cause {
     /// The resource is checked in place of all those that these concern.
     pub probes: BTreeSet<Lookup>,
     /// Where somebody else changed something, and when AWS completed the last of these changes.
-    pub foreign: BTreeMap<PlaceHash, Timestamp>,
+    pub foreign: BTreeMap<SettingHash, Timestamp>,
 }
 
 impl Cause {
     fn merge(mut self, other: Cause) -> Cause {
         self.probes.extend(other.probes);
-        for (place, time) in other.foreign {
-            let last = self.foreign.entry(place).or_insert(time);
+        for (setting, time) in other.foreign {
+            let last = self.foreign.entry(setting).or_insert(time);
             *last = time.max(*last);
         }
         Cause {
@@ -177,8 +177,8 @@ impl<K: Eq + Hash + Clone> Pacing<K> {
         Some(cause)
     }
 
-    /// The events that announced what the check that just began may find, where they do not cause it: AWS will be read once
-    /// more because of them, or no check has read it yet.
+    /// The events that announced what the check that just began may find, where they do not cause it: AWS will be read
+    /// once more because of them, or no check has read it yet.
     pub fn announced(&self, key: &K) -> Option<&Cause> {
         Some(&self.entries.get(key)?.pending.as_ref()?.cause)
     }
@@ -189,8 +189,8 @@ impl<K: Eq + Hash + Clone> Pacing<K> {
         pending.due.is_none().then_some(&pending.cause)
     }
 
-    /// A check ended. A check for another reason may find what the second check was to find, so that it counts for the events
-    /// of both. It answers events that no check has answered so far.
+    /// A check ended. A check for another reason may find what the second check was to find, so that it counts for the
+    /// events of both. It answers events that no check has answered so far.
     pub fn end(&mut self, key: &K, answer: Answer, now: Elapsed) -> FollowUp {
         let Some(entry) = self.entries.get_mut(key) else { return FollowUp::default() };
         let caused = entry.running.take();
@@ -476,10 +476,10 @@ mod tests {
     }
 
     #[test]
-    fn of_each_place_the_last_foreign_change_counts() {
+    fn of_each_setting_the_last_foreign_change_counts() {
         let time = |second: i64| Timestamp::from_second(second).unwrap();
-        let changes = |all: &[(PlaceHash, i64)]| Cause {
-            foreign: all.iter().map(|(place, second)| (*place, time(*second))).collect(),
+        let changes = |all: &[(SettingHash, i64)]| Cause {
+            foreign: all.iter().map(|(setting, second)| (*setting, time(*second))).collect(),
             ..cause()
         };
         let both = changes(&[(1, 10), (2, 20)]).merge(changes(&[(1, 15), (2, 5), (3, 1)]));
@@ -519,8 +519,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever becomes of checks and resources, a probe ends only where a check found something, or where one check and
-        /// a second one at least a minute later read AWS and found nothing.
+        /// Whatever becomes of checks and resources, a probe ends only where a check found something, or where one
+        /// check and a second one at least a minute later read AWS and found nothing.
         #[test]
         fn no_probe_is_lost(history in prop::collection::vec((0usize..3, happening(), 1u64..70), 1..80)) {
             let bucket = Lookup::bucket("copies");

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_queue_is_refused_with_an_example() {
+    fn a_url_of_no_queue_is_refused_with_an_example() {
         for url in [
             "",
             "events",

@@ -11,8 +11,8 @@ use crate::api::{AwsResource, Correction, DriftEntry, ReplicationRule};
 use crate::replication::health::metrics::SHORTEST;
 use crate::replication::step::{ABSENT, is_in_trust_policy};
 
-/// For so long after a correction operations may fail because of what was corrected: AWS passes a change on within minutes,
-/// and a metric may count an operation in a later minute than the one in which it failed.
+/// For so long after a correction operations may fail because of what was corrected: AWS passes a change on within
+/// minutes, and a metric may count an operation in a later minute than the one in which it failed.
 const LATE: SignedDuration = SHORTEST;
 
 /// The longest interval between two checks. A difference that a check corrects was not there at the check before it.
@@ -79,7 +79,7 @@ fn may_stop(item: &DriftEntry, failed: &FailedRule<'_>) -> bool {
     }
 }
 
-/// Whether less was granted than the spec asks for, by the effects of one grant. A grant beside those of the spec takes
+/// Whether less was granted than the spec asks for, by the effects of one grant. A grant besides those of the spec takes
 /// nothing away unless it denies.
 fn takes_away(want: &str, got: &str) -> bool {
     let mut effects = got.split("; ");
@@ -94,8 +94,8 @@ fn is_about(path: &str, failed: &FailedRule<'_>) -> bool {
     // A denial may be of everything.
     let Some((action, resource)) = path.split_once(" on ") else { return true };
     let matches = |name: &str, pattern: &str| WildMatch::new(pattern).matches(name);
-    if let Some((_, place)) = resource.split_once(":s3:::") {
-        let bucket = place.split('/').next().unwrap_or_default();
+    if let Some((_, path)) = resource.split_once(":s3:::") {
+        let bucket = path.split('/').next().unwrap_or_default();
         return matches(source, bucket) || matches(&to.bucket, bucket);
     }
     if resource.contains(":kms:") {

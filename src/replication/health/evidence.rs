@@ -29,7 +29,7 @@ pub struct Evidence {
     /// When a backfill of this resource last completed without a failure.
     pub backfilled: Option<Timestamp>,
     /// What completed backfills replicated of what had failed.
-    pub mendings: Vec<Mending>,
+    pub retried: Vec<RetriedFailures>,
 }
 
 impl Default for Evidence {
@@ -40,17 +40,17 @@ impl Default for Evidence {
             window: WINDOW,
             likely_cause: None,
             backfilled: None,
-            mendings: Vec::new(),
+            retried: Vec::new(),
         }
     }
 }
 
 /// How many backfills an [`Evidence`] remembers: the latest ones.
-const MAX_MENDINGS: usize = 16;
+const MAX_RETRIED: usize = 16;
 
 /// A backfill that completed without a failure, and chose objects that had failed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Mending {
+pub struct RetriedFailures {
     /// It has only objects whose key begins with one of these. Empty: every key.
     pub prefixes: Vec<String>,
     /// It has only objects that were created after this. `None`: from the first one on.
@@ -61,15 +61,15 @@ pub struct Mending {
 }
 
 impl Evidence {
-    /// Adds what a backfill replicated, once. A backfill that is deleted afterwards has mended nevertheless.
-    pub fn mend(&mut self, mending: Mending) {
-        if self.mendings.contains(&mending) {
+    /// Adds what a backfill replicated, once. A backfill that is deleted afterwards has retried its objects nevertheless.
+    pub fn add_retried(&mut self, one: RetriedFailures) {
+        if self.retried.contains(&one) {
             return;
         }
-        self.mendings.push(mending);
-        if self.mendings.len() > MAX_MENDINGS {
-            self.mendings.sort_by_key(|held| held.to);
-            self.mendings.remove(0);
+        self.retried.push(one);
+        if self.retried.len() > MAX_RETRIED {
+            self.retried.sort_by_key(|held| held.to);
+            self.retried.remove(0);
         }
     }
 }

@@ -138,8 +138,8 @@ pub fn is_possible(event: &FailureEvent, now: Timestamp) -> bool {
     event.at.duration_since(now) <= AHEAD
 }
 
-/// Adds a failure to the evidence of the resource. Events come at least once and in any order. Where metrics are read, they
-/// count the failures, and events say why.
+/// Adds a failure to the evidence of the resource. Events come at least once and in any order. Where metrics are read,
+/// they count the failures, and events say why.
 pub fn add(evidence: &mut Evidence, event: &FailureEvent) {
     if !evidence.reads_metrics && !is_noise(&event.reason) {
         evidence.rules.entry(event.rule.clone()).or_default();
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_s3_cannot_have_sent_is_no_event() {
+    fn a_message_that_s3_cannot_have_sent_is_no_event() {
         let real = body("SrcKeyNotFound");
         let mut value: serde_json::Value = serde_json::from_str(&real).unwrap();
         value["Records"][0]["s3"]["object"]["key"] = "k".repeat(LONGEST_KEY).into();

@@ -15,8 +15,8 @@ use crate::replication::health::canary::{interval, prefix_of};
 use crate::replication::health::correction_cause::{FailedRule, correction_cause};
 use crate::replication::health::evidence::{CanaryEvidence, CanaryOutcome, CanarySent, Evidence, FailureRun};
 use crate::replication::health::figures::{is_same_magnitude, rounded};
+use crate::replication::health::kept_evidence::{failure_event, metrics_since, not_counted, remembers};
 use crate::replication::health::metrics::{read_from, window_start};
-use crate::replication::health::remembered::{failure_event, metrics_since, not_counted, remembers};
 use crate::replication::health::rule::{Finding, RuleJudged, Terms, judge_rule, open_run};
 use crate::replication::health::wording::{JudgedRule, message};
 
@@ -65,7 +65,7 @@ pub fn judge(judging: &Judging<'_>, evidence: &Evidence) -> Judged {
     let mut rules: Vec<JudgedRule<'_>> = enabled
         .map(|rule| {
             let judged = evidence.rules.get(&rule.id).map_or(nothing.clone(), |held| {
-                judge_rule(held, &terms.about(prefix_of(rule), held, &evidence.mendings))
+                judge_rule(held, &terms.about(prefix_of(rule), held, &evidence.retried))
             });
             let corrected = corrected_fields(judging, evidence, rule, &judged.finding);
             JudgedRule { rule, judged, failure_reason: failure_reason(evidence, rule), corrected }
@@ -111,10 +111,10 @@ fn last_backfill(health: &HealthStatus, evidence: &Evidence) -> Option<Time> {
 pub fn settle(evidence: &mut Evidence, spec: &BucketReplicationSpec, now: Timestamp) {
     let terms = terms_of(spec, evidence, now);
     for (id, rule) in &mut evidence.rules {
-        // Of a rule that is gone, the keys are not known: only a backfill of all of them mends it.
+        // Of a rule that is gone, the keys are not known: only a backfill of all of them ends its run of failures.
         let prefix = spec.rules.iter().find(|one| one.id == *id).map_or("", prefix_of);
-        let terms = terms.about(prefix, rule, &evidence.mendings);
-        rule.backfilled_to = rule.backfilled_to.max(terms.mended_to);
+        let terms = terms.about(prefix, rule, &evidence.retried);
+        rule.backfilled_to = rule.backfilled_to.max(terms.retried_to);
         let arrives = judge_rule(rule, &terms).finding.verdict() == RuleVerdict::Arriving;
         let read_to = rule.metrics.as_ref().and_then(|metrics| metrics.read_to);
         // An event comes minutes before the metric that it explains, and explains none that is later by a window.
@@ -150,7 +150,7 @@ fn terms_of(spec: &BucketReplicationSpec, evidence: &Evidence, now: Timestamp) -
         window: evidence.window,
         max_latency,
         canary_counts_for: canary_interval.saturating_mul(2).saturating_add(max_latency),
-        mended_to: None,
+        retried_to: None,
         now,
     }
 }

@@ -247,9 +247,9 @@ pub fn add(
 ) {
     let is_backlog = pair.iter().any(|(series, _)| series.statistic.is_backlog());
     let mut minutes: BTreeMap<Timestamp, [Option<u64>; 2]> = BTreeMap::new();
-    for (place, (_, answer)) in pair.iter().enumerate() {
+    for (index, (_, answer)) in pair.iter().enumerate() {
         for (at, value) in &answer.points {
-            if let Some(held) = minutes.entry(*at).or_default().get_mut(place) {
+            if let Some(held) = minutes.entry(*at).or_default().get_mut(index) {
                 *held = Some(held.unwrap_or_default().max(whole(*value)));
             }
         }

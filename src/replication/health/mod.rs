@@ -10,18 +10,18 @@ pub mod evidence;
 pub mod failure_event;
 pub mod figures;
 mod judge;
+mod kept_evidence;
 pub mod key_cause;
-pub mod mending;
 pub mod metrics;
-mod remembered;
+pub mod retried_failures;
 mod rule;
 #[cfg(test)]
 mod tests;
 mod wording;
 
 pub use evidence::{
-    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, EndedOperations, Evidence, FailureRun, Mending,
-    MetricsEvidence, RuleEvidence, Unread, WINDOW,
+    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, EndedOperations, Evidence, FailureRun,
+    MetricsEvidence, RetriedFailures, RuleEvidence, Unread, WINDOW,
 };
 pub use judge::{CANARY_FAILED, CANARY_REFUSED, Judged, Judging, PENDING, judge, settle};
 pub use rule::{Finding, RuleJudged};

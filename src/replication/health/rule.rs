@@ -6,11 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{Reason, RuleVerdict};
 use crate::replication::health::evidence::{
-    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, FailureRun, Mending, MetricsEvidence, POINTS_BEHIND,
-    RuleEvidence, Unread, WINDOW,
+    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, FailureRun, MetricsEvidence, POINTS_BEHIND,
+    RetriedFailures, RuleEvidence, Unread, WINDOW,
 };
-use crate::replication::health::mending::mended_to;
 use crate::replication::health::metrics::{SHORTEST, aligned, period, read_from, window_start};
+use crate::replication::health::retried_failures::retried_to;
 
 /// What the evidence about one rule shows. The worse comes first, and the unknown last.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +84,7 @@ impl Finding {
         }
     }
 
-    /// The place among other findings: the smallest is the verdict.
+    /// The rank among other findings: the smallest is the verdict.
     pub(crate) fn rank(&self) -> u8 {
         match self {
             Finding::Failing { .. } => 0,
@@ -115,7 +115,7 @@ pub struct RuleJudged {
     pub backlog: Option<Backlog>,
 }
 
-/// What a verdict depends on beside the evidence.
+/// What a verdict depends on besides the evidence.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     pub window: SignedDuration,
@@ -123,23 +123,23 @@ pub(crate) struct Terms {
     /// For so long a canary that arrived shows that objects arrive: by then at least one more would have.
     pub canary_counts_for: SignedDuration,
     /// Up to when backfills replicated everything of the rule that failed.
-    pub mended_to: Option<Timestamp>,
+    pub retried_to: Option<Timestamp>,
     pub now: Timestamp,
 }
 
 impl Terms {
     /// The terms for one rule, whose keys have this prefix.
-    pub(crate) fn about(&self, prefix: &str, evidence: &RuleEvidence, mendings: &[Mending]) -> Terms {
+    pub(crate) fn about(&self, prefix: &str, evidence: &RuleEvidence, retried: &[RetriedFailures]) -> Terms {
         let failing = |metrics: &MetricsEvidence| {
             metrics.ended.iter().find(|(_, ended)| ended.failed > 0).map(|(at, _)| *at)
         };
         let run = evidence.run.as_ref().map(|run| run.since);
         let first = run.or_else(|| evidence.metrics.as_ref().and_then(failing));
-        let mended = first.and_then(|first| {
-            let to = mended_to(prefix, first, mendings).max(evidence.backfilled_to);
+        let retried = first.and_then(|first| {
+            let to = retried_to(prefix, first, retried).max(evidence.backfilled_to);
             to.filter(|to| *to > first)
         });
-        Terms { mended_to: mended, ..*self }
+        Terms { retried_to: retried, ..*self }
     }
 }
 
@@ -163,11 +163,12 @@ pub(crate) fn judge_rule(evidence: &RuleEvidence, terms: &Terms) -> RuleJudged {
 fn cleared_at(evidence: &RuleEvidence, terms: &Terms) -> Option<Timestamp> {
     let last = evidence.canary.as_ref().and_then(|canary| canary.last.as_ref());
     let arrived = last.filter(|sent| matches!(sent.outcome, CanaryOutcome::Arrived { .. }));
-    arrived.map(|sent| sent.sent_at).max(terms.mended_to)
+    arrived.map(|sent| sent.sent_at).max(terms.retried_to)
 }
 
-/// Operations from a time on that failed by no fault of the settings, among those that metrics count up to a point: events
-/// are counted without them. An event comes before its metric, so that a later one explains none of these failures.
+/// Operations from a time on that failed by no fault of the settings, among those that metrics count up to a point:
+/// events are counted without them. An event comes before its metric, so that a later one explains none of these
+/// failures.
 fn noise(evidence: &RuleEvidence, from: Timestamp, last: Timestamp, window: SignedDuration) -> u64 {
     if evidence.metrics.is_none() {
         return 0;
@@ -237,7 +238,8 @@ fn by_metrics(metrics: &MetricsEvidence, evidence: &RuleEvidence, terms: &Terms)
     let cleared = cleared_at(evidence, terms);
     let (mut failed, mut operations, mut last_failed) = (0_u64, 0_u64, None);
     for (at, ended) in metrics.ended.range(start..) {
-        // After what was read there is at most a part of the points: it shows failures, and not that there were no others.
+        // After what was read there is at most a part of the points: it shows failures, and not that there were no
+        // others.
         operations += if *at < read_to || ended.failed > 0 { ended.operations } else { 0 };
         if ended.failed > 0 && !is_before(*at, cleared) {
             failed += ended.failed;
@@ -292,7 +294,7 @@ fn is_behind(metrics: &MetricsEvidence, recent: Timestamp, terms: &Terms) -> boo
     last.len() >= POINTS_BEHIND && last.into_iter().all(late)
 }
 
-/// What canaries show beside the run of failures: one that was sent before the last failure proves nothing of the time
+/// What canaries show besides the run of failures: one that was sent before the last failure proves nothing of the time
 /// after it.
 fn proved_by_canary(canary: &CanaryEvidence, evidence: &RuleEvidence, terms: &Terms) -> Option<Finding> {
     let finding = by_canary(canary, terms);

@@ -10,8 +10,8 @@ use crate::api::{
     Health, Interval, Reason, ReplicationRule, RuleVerdict, Source, Switch,
 };
 use crate::replication::health::evidence::{
-    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, EndedOperations, Evidence, Mending, MetricsEvidence,
-    RuleEvidence, Unread, WINDOW,
+    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, EndedOperations, Evidence, MetricsEvidence,
+    RetriedFailures, RuleEvidence, Unread, WINDOW,
 };
 use crate::replication::health::metrics::{
     GET_METRIC_DATA, MetricsBatch, MetricsRequest, Series, SeriesAnswer, Statistic, Watch, WatchedRule, add,
@@ -42,8 +42,8 @@ fn spec(rules: &[&str]) -> BucketReplicationSpec {
 }
 
 /// A backfill of everything that failed, of objects from before this minute.
-fn everything_to(before: i64) -> Mending {
-    Mending { prefixes: Vec::new(), created_after: None, to: minute(before) }
+fn everything_to(before: i64) -> RetriedFailures {
+    RetriedFailures { prefixes: Vec::new(), created_after: None, to: minute(before) }
 }
 
 /// Evidence of a rule whose metrics were read up to noon.
@@ -146,14 +146,14 @@ fn without_evidence_the_message_names_both_fields_and_what_they_cost() {
 fn failures_are_counted_and_named_with_the_rule_the_destination_and_the_cause() {
     let mut held = evidence([("all", with(&[(-4, 6, 6), (-3, 6, 6)]))]);
     held.likely_cause = Some("role r does not trust S3".into());
-    let said = judged(&spec(&["all"]), &held);
+    let verdict = judged(&spec(&["all"]), &held);
     assert_eq!(
-        said.message,
+        verdict.message,
         "objects do not arrive: 12 of 12 operations of rule all to to-all failed; the likely cause: role r does not trust \
          S3. Once that is corrected, a ReplicationBackfill replicates the objects that are missing \
          (kubectl s3replication backfill orders -n data --wait, or docs/backfill.md)"
     );
-    let health = said.health.unwrap();
+    let health = verdict.health.unwrap();
     assert_eq!(health.failed_since.unwrap().0, minute(-4));
     let rule = &health.rules[0];
     assert_eq!((rule.verdict, rule.failed, rule.operations), (RuleVerdict::Failing, Some(12), Some(12)));
@@ -180,68 +180,68 @@ fn corrected(at: i64, destinations: &[&str]) -> BucketReplicationStatus {
 }
 
 #[test]
-fn what_the_operator_corrected_is_the_likely_cause_of_failures_that_nothing_else_explains() {
+fn a_correction_is_the_likely_cause_of_failures_that_nothing_else_explains() {
     let resource = spec(&["a", "b"]);
     let mut held = evidence([("a", with(&[(-4, 6, 6)])), ("b", with(&[(-4, 1, 1)]))]);
-    let said = |held: &Evidence, status: &BucketReplicationStatus| {
+    let verdict = |held: &Evidence, status: &BucketReplicationStatus| {
         judge(&judging(&resource, status, minute(2)), held).message
     };
     assert_eq!(
-        said(&held, &corrected(-2, &["to-a", "to-b"])),
+        verdict(&held, &corrected(-2, &["to-a", "to-b"])),
         "objects do not arrive: 6 of 6 operations of rule a to to-a failed; 1 of 1 operation of rule b to to-b failed; the \
          likely cause: AWS differed from the spec in BucketVersioning to-a status; BucketVersioning to-b status, which the \
          operator has corrected (status.lastCorrection has the time and the values); S3 does not replicate again the \
          objects that failed before: a ReplicationBackfill replicates the objects that are missing \
          (kubectl s3replication backfill orders -n data --wait, or docs/backfill.md)"
     );
-    let of_one = said(&held, &corrected(-2, &["to-b"]));
+    let of_one = verdict(&held, &corrected(-2, &["to-b"]));
     assert!(of_one.contains("; the likely cause for rule b to to-b: AWS differed"), "{of_one}");
-    assert!(said(&held, &corrected(-10, &["to-a"])).contains("head an object"), "it failed afterwards");
+    assert!(verdict(&held, &corrected(-10, &["to-a"])).contains("head an object"), "it failed afterwards");
     assert_eq!(
-        said(&held, &corrected(-2, &["to-a"])),
-        said(&held, &corrected(-1, &["to-a"])),
+        verdict(&held, &corrected(-2, &["to-a"])),
+        verdict(&held, &corrected(-1, &["to-a"])),
         "a message holds no time"
     );
 
     held.rules.get_mut("a").unwrap().failure_reason = Some("DstBucketUnversioned".into());
-    let by_event = said(&held, &corrected(-2, &["to-a"]));
+    let by_event = verdict(&held, &corrected(-2, &["to-a"]));
     assert!(
         by_event.contains("S3 reports DstBucketUnversioned") && !by_event.contains("likely"),
         "{by_event}"
     );
     held.rules.get_mut("a").unwrap().failure_reason = None;
     held.likely_cause = Some("role r does not trust S3".into());
-    let present = said(&held, &corrected(-2, &["to-a"]));
+    let present = verdict(&held, &corrected(-2, &["to-a"]));
     assert!(present.contains("role r does not trust S3. Once that is corrected"), "{present}");
     assert!(!present.contains("lastCorrection"), "{present}");
 }
 
 #[test]
-fn what_the_operator_corrected_is_named_too_while_nothing_ended_since() {
+fn a_correction_is_named_too_while_nothing_ended_since() {
     let resource = spec(&["all"]);
     let mut held = evidence([("all", with(&[(-15, 3, 3)]))]);
     held.rules.get_mut("all").unwrap().metrics.as_mut().unwrap().read_to = Some(minute(20));
     settle(&mut held, &resource, minute(22));
     let status = corrected(-14, &["to-all"]);
-    let said = judge(&judging(&resource, &status, minute(22)), &held);
-    assert_eq!(said.reason, Reason::NotProven);
+    let verdict = judge(&judging(&resource, &status, minute(22)), &held);
+    assert_eq!(verdict.reason, Reason::NotProven);
     let expected = "and nothing ended since; the likely cause: AWS differed from the spec in BucketVersioning to-all status";
-    assert!(said.message.contains(expected), "{}", said.message);
+    assert!(verdict.message.contains(expected), "{}", verdict.message);
 }
 
 #[test]
-fn what_the_operator_corrected_is_the_likely_cause_of_a_canary_that_failed_before() {
+fn a_correction_is_the_likely_cause_of_a_canary_that_failed_before() {
     let resource = spec(&["all"]);
     let failed = CanaryOutcome::Failed { why: "no replica at to-all".into() };
     let last = Some(CanarySent { sent_at: minute(-5), outcome: failed });
     let canary = Some(CanaryEvidence { last, ..CanaryEvidence::default() });
     let held = evidence([("all", RuleEvidence { canary, ..RuleEvidence::default() })]);
-    let said = |at: i64| {
+    let verdict = |at: i64| {
         let status = corrected(at, &["to-all"]);
         judge(&judging(&resource, &status, minute(2)), &held).message
     };
-    assert!(said(-3).contains("; the likely cause: AWS differed"), "{}", said(-3));
-    assert!(!said(-11).contains("likely cause"), "{}", said(-11));
+    assert!(verdict(-3).contains("; the likely cause: AWS differed"), "{}", verdict(-3));
+    assert!(!verdict(-11).contains("likely cause"), "{}", verdict(-11));
 }
 
 #[test]
@@ -256,26 +256,26 @@ fn objects_arrive_again_only_after_a_whole_clean_window_in_which_something_ended
     assert_eq!(now(&mut held, 0).reason, Reason::ObjectsFailing, "a later success does not hide the failure");
     assert_eq!(now(&mut held, 1).reason, Reason::ObjectsArriving);
     let health = now(&mut held, 30).health.unwrap();
-    assert_eq!((health.failed_since, health.rules[0].failed), (None, None), "the count begins anew");
+    assert_eq!((health.failed_since, health.rules[0].failed), (None, None), "the count begins again");
 
     let mut silent = evidence([("all", with(&[(-15, 3, 3)]))]);
-    let said = now(&mut silent, 20);
-    assert_eq!(said.reason, Reason::NotProven);
+    let verdict = now(&mut silent, 20);
+    assert_eq!(verdict.reason, Reason::NotProven);
     assert!(
-        said.message.contains("3 of 3 operations") && said.message.contains("backfill"),
+        verdict.message.contains("3 of 3 operations") && verdict.message.contains("backfill"),
         "{}",
-        said.message
+        verdict.message
     );
     silent.backfilled = Some(minute(10));
-    assert_eq!(now(&mut silent, 20).reason, Reason::NotProven, "a backfill of a part mends nothing");
-    silent.mend(everything_to(-15));
+    assert_eq!(now(&mut silent, 20).reason, Reason::NotProven, "a backfill of a part ends no run");
+    silent.add_retried(everything_to(-15));
     assert_eq!(now(&mut silent, 20).reason, Reason::NotProven, "the job was asked for before the failure");
-    silent.mend(Mending { created_after: Some(minute(-15)), ..everything_to(-14) });
+    silent.add_retried(RetriedFailures { created_after: Some(minute(-15)), ..everything_to(-14) });
     assert_eq!(now(&mut silent, 20).reason, Reason::NotProven, "what failed may have been created before");
-    silent.mend(everything_to(-14));
-    let mended = now(&mut silent, 20);
-    assert_eq!(mended.reason, Reason::NoData, "a completed backfill ends the run");
-    assert_eq!(mended.health.unwrap().backfilled_at.unwrap().0, minute(10));
+    silent.add_retried(everything_to(-14));
+    let completed = now(&mut silent, 20);
+    assert_eq!(completed.reason, Reason::NoData, "a completed backfill ends the run");
+    assert_eq!(completed.health.unwrap().backfilled_at.unwrap().0, minute(10));
 }
 
 #[test]
@@ -360,7 +360,7 @@ fn objects_deleted_before_they_replicated_are_no_failure() {
     rule.noise.insert(minute(-5), [1].into());
     assert_eq!(reason(rule.clone()), Reason::ObjectsFailing);
     rule.noise.insert(minute(-4), [2].into());
-    assert_eq!(reason(rule.clone()), Reason::ObjectsArriving, "one arrived, and none failed but by itself");
+    assert_eq!(reason(rule.clone()), Reason::ObjectsArriving, "one arrived, and none failed but alone");
     let mut nothing_arrived = with(&[(-5, 2, 2)]);
     nothing_arrived.noise = rule.noise.clone();
     assert_eq!(reason(nothing_arrived), reason(with(&[])), "as if nothing had ended");
@@ -385,7 +385,7 @@ fn a_denial_hides_the_verdict_at_once_and_a_hiccup_only_when_the_evidence_is_old
 }
 
 #[test]
-fn what_could_not_be_read_leaves_the_last_verdict_in_the_status() {
+fn a_failed_reading_leaves_the_last_verdict_in_the_status() {
     let resource = spec(&["all"]);
     let before = replicating(
         &resource,
@@ -419,7 +419,7 @@ fn what_could_not_be_read_leaves_the_last_verdict_in_the_status() {
 }
 
 #[test]
-fn events_tell_when_objects_cease_to_arrive_and_when_they_arrive_again() {
+fn events_show_when_objects_cease_to_arrive_and_when_they_arrive_again() {
     let resource = spec(&["all"]);
     let mut status = BucketReplicationStatus::default();
     let mut event = |rule: RuleEvidence, at: i64| {
@@ -443,10 +443,10 @@ fn a_thousand_rules_fill_a_bounded_status_and_the_worst_come_first() {
     for id in &ids {
         held.rules.insert((*id).to_owned(), with(&[(-3, u64::from(*id == "r999"), 5)]));
     }
-    let said = judged(&spec(&ids), &held);
-    let health = said.health.unwrap();
+    let verdict = judged(&spec(&ids), &held);
+    let health = verdict.health.unwrap();
     assert_eq!((health.rules.len(), health.rules[0].id.as_str()), (100, "r999"));
-    assert!(said.message.len() < 1000, "{}", said.message);
+    assert!(verdict.message.len() < 1000, "{}", verdict.message);
 }
 
 /// Evidence of one rule, of which nothing was read yet, and the rule.
@@ -509,7 +509,7 @@ fn a_point_is_counted_once_however_often_it_is_read() {
 }
 
 #[test]
-fn what_a_part_of_an_answer_left_out_is_read_again() {
+fn points_that_a_part_of_an_answer_left_out_are_read_again() {
     let (mut held, watch) = watched(WINDOW);
     let failures = three_failed(minute(3));
     sweep((&mut held, &watch), minute(0), &failures);
@@ -518,9 +518,9 @@ fn what_a_part_of_an_answer_left_out_is_read_again() {
         sweep((&mut held, &watch), minute(5 * now), |_, _| in_part(Vec::new()));
         assert_eq!(read_to(&held), Some(minute(-2)), "a part does not count as read");
     }
-    let said = judged_at(&spec(&["all"]), &held, minute(60));
-    assert_eq!(said.reason, Reason::AwsUnavailable, "what is known is older than a window");
-    assert!(said.message.contains("PartialData"), "{}", said.message);
+    let verdict = judged_at(&spec(&["all"]), &held, minute(60));
+    assert_eq!(verdict.reason, Reason::AwsUnavailable, "what is known is older than a window");
+    assert!(verdict.message.contains("PartialData"), "{}", verdict.message);
 
     // The window was answered in full, and the time before it only in part.
     let window = |request: &MetricsRequest| request.end == minute(63);
@@ -551,9 +551,9 @@ fn a_part_of_an_answer_shows_failures_and_does_not_show_that_nothing_failed() {
     sweep((&mut held, &watch), minute(5), part(0.0));
     assert_ne!(judged_at(&resource, &held, minute(5)).reason, Reason::ObjectsArriving);
     sweep((&mut held, &watch), minute(6), part(3.0));
-    let said = judged_at(&resource, &held, minute(6));
-    assert_eq!(said.reason, Reason::ObjectsFailing);
-    assert!(said.message.contains("3 of 3 operations"), "{}", said.message);
+    let verdict = judged_at(&resource, &held, minute(6));
+    assert_eq!(verdict.reason, Reason::ObjectsFailing);
+    assert!(verdict.message.contains("3 of 3 operations"), "{}", verdict.message);
 }
 
 #[test]
@@ -638,18 +638,18 @@ fn where_no_metrics_are_read_failure_events_are_the_evidence() {
         failure_event::add(&mut held, &event("SrcKeyNotFound", &format!("short-lived-{key}")));
     }
     settle(&mut held, &resource, minute(1));
-    let said = judged_at(&resource, &held, minute(1));
-    assert_eq!(said.reason, Reason::ObjectsFailing);
+    let verdict = judged_at(&resource, &held, minute(1));
+    assert_eq!(verdict.reason, Reason::ObjectsFailing);
     let expected =
         "objects do not arrive: 2 operations of rule all to to-all failed; S3 reports DstBucketNotFound: ";
-    assert!(said.message.starts_with(expected), "{}", said.message);
-    let rule = &said.health.unwrap().rules[0];
+    assert!(verdict.message.starts_with(expected), "{}", verdict.message);
+    let rule = &verdict.health.unwrap().rules[0];
     assert_eq!((rule.failed, rule.operations), (Some(2), None), "how many succeeded is not known");
 
     settle(&mut held, &resource, minute(20));
-    let said = judged_at(&resource, &held, minute(20));
-    assert_eq!(said.reason, Reason::NotProven, "no event tells that objects arrive");
-    assert!(said.message.contains("nothing shows that others arrived since"), "{}", said.message);
+    let verdict = judged_at(&resource, &held, minute(20));
+    assert_eq!(verdict.reason, Reason::NotProven, "no event proves that objects arrive");
+    assert!(verdict.message.contains("nothing shows that others arrived since"), "{}", verdict.message);
     let mut proved = held.clone();
     let sent = CanarySent { sent_at: minute(15), outcome: CanaryOutcome::Arrived { at: minute(16) } };
     proved.rules.get_mut("all").unwrap().canary =
@@ -657,7 +657,7 @@ fn where_no_metrics_are_read_failure_events_are_the_evidence() {
     settle(&mut proved, &resource, minute(20));
     assert_eq!(judged_at(&resource, &proved, minute(20)).reason, Reason::ObjectsArriving);
     assert_eq!(proved.rules["all"].failure_reason, None);
-    held.mend(everything_to(1));
+    held.add_retried(everything_to(1));
     settle(&mut held, &resource, minute(20));
     assert_eq!(held.rules["all"].run, None, "a backfill replicated them");
 }

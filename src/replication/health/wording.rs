@@ -1,4 +1,4 @@
-//! What the condition `Replicating` says: the verdict, why, and what to do.
+//! Words the message of the condition `Replicating`: the verdict, why, and what to do.
 //!
 //! In: the findings, the worst first. Out: one message that holds no time, so that it stays while the verdict does.
 
@@ -191,7 +191,7 @@ fn corrected_cause(alike: &[&JudgedRule<'_>], evidence: &Evidence) -> Option<Str
     ))
 }
 
-/// Why operations fail: what S3 said in a failure event, or what the operator's own checks suggest.
+/// Why operations fail: the reason of S3 in a failure event, or what the operator's own checks suggest.
 fn explain(worst: &JudgedRule<'_>, likely_cause: Option<&str>) -> String {
     match (&worst.failure_reason, likely_cause) {
         (Some(reason), _) => match remedy(reason) {

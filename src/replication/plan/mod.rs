@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use self::preconditions::{HeldBack, refusals};
+use self::preconditions::{RefusalScope, refusals};
 use crate::api::{AwsResource, DriftEntry, ManagementPolicy};
 use crate::iam::bucket_policy;
 use crate::iam::compare::compare;
@@ -137,7 +137,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     // A changed spec may name a bucket of somebody else: nothing is written for one before its owner is known.
     let may_begin = may_begin_change(input) && unconfirmed(input).next().is_none();
     let is_aside = !differences.is_empty() && (input.was_applied() || may_begin);
-    let stops = refused.iter().any(|(scope, _)| *scope == HeldBack::All || !is_aside);
+    let stops = refused.iter().any(|(scope, _)| *scope == RefusalScope::All || !is_aside);
     let refused = refused.into_iter().map(|(_, refusal)| refusal).collect();
     let steps = match !stops && (!observes || is_on(Mutant::WriteInObserve)) {
         true => stages(input, &differences),
@@ -340,8 +340,8 @@ fn role_steps(input: &PlanInput<'_>, role: &ManagedRole, differences: &[DriftEnt
     };
     let set: Vec<&str> = tag_differences().filter(|(_, wanted)| *wanted).map(|(key, _)| key).collect();
     let tags = role.tags.iter().filter(|(key, _)| set.contains(&key.as_str()));
-    // The owner's apart from the spec's: IAM denies a request for all of its tags if a policy denies one of them, and what
-    // the role may do waits for its owner's name alone.
+    // The owner's apart from the spec's: IAM denies a request for all of its tags if a policy denies one of them, and
+    // what the role may do waits for its owner's name alone.
     let (mut owner, others): (BTreeMap<String, String>, BTreeMap<String, String>) =
         tags.map(|(key, value)| (key.clone(), value.clone())).partition(|(key, _)| is_owner_tag(key));
     let is_foreign = |held: &ObservedRole| !input.replication.id.owns(&held.tags);

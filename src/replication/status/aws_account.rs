@@ -57,7 +57,7 @@ fn events_received(events: &AccountEvents) -> ConditionDraft {
     let AccountEvents { outage, origins } = events;
     if let Some(outage) = outage {
         let message = format!(
-            "an event queue cannot be read, so that every resource is polled: {outage}; see that the queue exists and that the operator may call sqs:ReceiveMessage and sqs:DeleteMessage on it"
+            "an event queue cannot be read, so that every resource is polled: {outage}; check that the queue exists and that the operator may call sqs:ReceiveMessage and sqs:DeleteMessage on it"
         );
         return draft(ReadyStatus::False, Reason::QueueUnreachable, message);
     }
@@ -87,7 +87,7 @@ fn events_received(events: &AccountEvents) -> ConditionDraft {
             ReadyStatus::Unknown,
             Reason::EventsNotSeen,
             format!(
-                "no event has arrived from {} yet, and {polled}; see that a trail logs management events there and that the rule forwards them, or make one harmless change there to prove it",
+                "no event has arrived from {} yet, and {polled}; check that a trail logs management events there and that the rule forwards them, or make one harmless change there to prove it",
                 list(unseen)
             ),
         ),
@@ -95,7 +95,7 @@ fn events_received(events: &AccountEvents) -> ConditionDraft {
             ReadyStatus::False,
             Reason::EventMissed,
             format!(
-                "{}, and {polled} ({}){}; see that the trail logs, that the rule has the event pattern of this version, and that it is enabled",
+                "{}, and {polled} ({}){}; check that the trail logs, that the rule has the event pattern of this version, and that it is enabled",
                 echo.unwrap_or_else(|| "a check found a change that no event had reported".to_owned()),
                 list(doubted),
                 match unseen {

@@ -21,7 +21,7 @@ use crate::replication::resource_id::is_adopted;
 use crate::replication::status::conditions::ConditionDraft;
 use crate::replication::status::context::StatusContext;
 use crate::replication::status::failed_step::FailedStep;
-use crate::replication::status::text::list;
+use crate::replication::status::truncate::list;
 use crate::replication::step::Step;
 
 /// All that is known when a check is over.
@@ -65,7 +65,7 @@ impl<'a> StatusBuilder<'a> {
         if let Some((reason, message)) = self.failed(|_| true) {
             return ready(reason, message);
         }
-        if let Some(Contested { differences, corrections }) = &self.outcome.held_back {
+        if let Some(Contested { differences, corrections }) = &self.outcome.contested {
             let paths: BTreeSet<&str> = differences.iter().map(|d| d.path.as_str()).collect();
             return ready(
                 Reason::Drifted,
@@ -172,8 +172,8 @@ impl<'a> StatusBuilder<'a> {
         failure.filter(|failure| failure.class == FailureClass::Denied).into_iter()
     }
 
-    /// The condition of a role that this check created without its policy: the planner found no difference in that policy,
-    /// because there was no role.
+    /// The condition of a role that this check created without its policy: the planner found no difference in that
+    /// policy, because there was no role.
     fn role_without_policy(&self) -> Option<ConditionDraft> {
         let done = |step: fn(&Step) -> bool| self.outcome.done.iter().any(step);
         let created = done(|step| matches!(step, Step::CreateRole { .. }));

@@ -1,13 +1,13 @@
 //! Turns drafts into conditions.
 //!
-//! In: a draft of each condition, and the previous conditions. Out: conditions whose transition times move only when their
-//! status does.
+//! In: a draft of each condition, and the previous conditions. Out: conditions whose transition times move only when
+//! their status does.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{ConditionType, ReadyStatus, Reason};
-use crate::replication::status::text::{MAX_MESSAGE, clip_to};
+use crate::replication::status::truncate::{MAX_MESSAGE, clip_to};
 
 /// A condition before it has times.
 pub(crate) struct ConditionDraft {

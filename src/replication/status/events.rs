@@ -1,4 +1,4 @@
-//! Events on a resource, such as `Applied` and `DriftCorrected`.
+//! Makes the events on a resource, such as `Applied` and `DriftCorrected`.
 //!
 //! In: a plan, its outcome, and the status before and after. Out: the events to publish; an unchanged state has none.
 
@@ -7,7 +7,7 @@ use crate::replication::outcome::Outcome;
 use crate::replication::plan::Plan;
 use crate::replication::status::builder::AdoptedRole;
 use crate::replication::status::runbooks::unlinked;
-use crate::replication::status::text::{clip, note};
+use crate::replication::status::truncate::{clip, note};
 use crate::replication::step::Step;
 
 /// An event on the resource.
@@ -48,6 +48,19 @@ pub(crate) fn adopted(role: AdoptedRole<'_>, outcome: &Outcome) -> Option<Event>
         warning: goes,
         reason: "RoleAdopted",
         note: format!("role {name}, which someone else made, is managed by this resource now: {then}"),
+    })
+}
+
+/// An event when drift is reported that the previous status did not have.
+pub(crate) fn drift_event(
+    status: &BucketReplicationStatus,
+    previous: &BucketReplicationStatus,
+    drift: &[DriftEntry],
+) -> Option<Event> {
+    (!drift.is_empty() && status.drift != previous.drift).then(|| Event {
+        warning: true,
+        reason: "DriftDetected",
+        note: note("AWS differs from the spec", drift.iter().map(ToString::to_string)),
     })
 }
 

@@ -15,7 +15,7 @@ use crate::replication::outcome::Outcome;
 use crate::replication::plan::PlanInput;
 use crate::replication::refusal::Refusal;
 use crate::replication::status::context::StatusContext;
-use crate::replication::status::text::list;
+use crate::replication::status::truncate::list;
 use crate::replication::step::Step;
 
 /// How long IAM may take to show a new role everywhere, with room to spare.

@@ -4,7 +4,7 @@
 //! differs between two identical tries, so that an unchanged state causes no write. The controllers write the status:
 //! for a `BucketReplication` that is `controllers/bucket_replication/status.rs`.
 
-mod ahead;
+mod announce;
 mod aws_account;
 mod builder;
 pub(crate) mod conditions;
@@ -14,7 +14,7 @@ mod failed_step;
 mod inventory;
 mod replicating;
 pub mod runbooks;
-pub(crate) mod text;
+pub(crate) mod truncate;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -26,16 +26,15 @@ use crate::mutants::{Mutant, is_on};
 pub use crate::replication::outcome::{Contested, Outcome};
 use crate::replication::plan::{Plan, PlanInput};
 use crate::replication::refusal::Refusal;
-pub use crate::replication::status::ahead::{ahead, announcement};
-use crate::replication::status::ahead::{is_configured, is_unconfigured};
+pub use crate::replication::status::announce::{announce, announce_configuration};
+use crate::replication::status::announce::{is_configured, is_unconfigured};
 pub use crate::replication::status::aws_account::{ObservedAccount, account_status};
 use crate::replication::status::builder::StatusBuilder;
 use crate::replication::status::conditions::{ConditionDraft, conditions};
 pub use crate::replication::status::context::StatusContext;
 pub use crate::replication::status::events::Event;
-use crate::replication::status::events::{adopted, failure_event, written};
+use crate::replication::status::events::{adopted, drift_event, failure_event, written};
 pub use crate::replication::status::replicating::{Replicating, replicating};
-use crate::replication::status::text::note;
 use crate::replication::step::Step;
 
 /// What is to be written to Kubernetes.
@@ -75,7 +74,7 @@ pub fn report(
     });
     let last_correction = corrected.or_else(|| previous.last_correction.clone());
     let (replicating, health) = replicating::observed(&builder, last_correction.as_ref());
-    let findings = vec![
+    let drafts = vec![
         ready,
         builder.versioning(),
         builder.role(),
@@ -88,7 +87,7 @@ pub fn report(
     status.health = health;
     status.observed_generation = context.generation;
     status.last_handled_request = context.requested.map(handled_request);
-    status.conditions = conditions(findings, reason, &context.transition());
+    status.conditions = conditions(drafts, reason, &context.transition());
     builder.describe(&mut status);
     if configured(&builder, &status) {
         status.configured_at = Some(Time(now));
@@ -104,13 +103,7 @@ pub fn report(
         events.push(written(plan, outcome, &settled));
         events.extend(builder.adopted_role().and_then(|role| adopted(role, outcome)));
     }
-    if !drift.is_empty() && status.drift != previous.drift {
-        events.push(Event {
-            warning: true,
-            reason: "DriftDetected",
-            note: note("AWS differs from the spec", drift.iter().map(ToString::to_string)),
-        });
-    }
+    events.extend(drift_event(&status, previous, drift));
     events.extend(failure_event(&status, previous, reason));
     let about = ConditionType::Replicating.as_str();
     let arrival = status.conditions.iter().find(|condition| condition.type_ == about);
@@ -151,8 +144,8 @@ pub fn stopped(refusal: &Refusal, context: &StatusContext<'_>) -> StatusReport {
         ConditionDraft::new(c, status, *reason, message.clone())
     });
     let replicating = replicating::unobserved(refusal);
-    let findings = std::iter::once(ready).chain(rest).chain([replicating]).collect();
-    status.conditions = conditions(findings, *reason, &context.transition());
+    let drafts = std::iter::once(ready).chain(rest).chain([replicating]).collect();
+    status.conditions = conditions(drafts, *reason, &context.transition());
     let events = failure_event(&status, context.previous, *reason).into_iter().collect();
     StatusReport { status, events, reason: *reason }
 }
@@ -170,7 +163,7 @@ pub fn unsettled(source: &str, context: &StatusContext<'_>) -> Option<StatusRepo
         return None;
     }
     let message = format!(
-        "AWS still answers from before the operator's last write for source bucket {source}, which it may do for a minute; the operator reads it again, and nobody has to do anything"
+        "AWS still returns the state from before the operator's last write for source bucket {source}, which it may do for a minute; the operator reads it again automatically"
     );
     let refusal = Refusal::new(Reason::Progressing, ConditionType::Ready, message);
     let mut report = stopped(&refusal, context);

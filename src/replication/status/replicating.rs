@@ -12,7 +12,7 @@ use crate::replication::status::builder::StatusBuilder;
 use crate::replication::status::conditions::{ConditionDraft, Transition, dated};
 use crate::replication::status::events::Event;
 use crate::replication::status::runbooks::unlinked;
-use crate::replication::status::text::clip;
+use crate::replication::status::truncate::clip;
 
 /// What the evidence shows between two checks.
 #[derive(Clone, Debug, PartialEq)]

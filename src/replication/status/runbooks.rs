@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use strum::VariantArray;
 
 use crate::api::{ReadyStatus, Reason};
-use crate::replication::status::text::{MAX_MESSAGE, MAX_NOTE, clip_to};
+use crate::replication::status::truncate::{MAX_MESSAGE, MAX_NOTE, clip_to};
 
 /// Longer addresses would leave no room for a note.
 const LONGEST: usize = 300;

@@ -61,7 +61,7 @@ const REFUSE: AdoptionPolicy = AdoptionPolicy::Refuse;
 const REMOVED: &str = "remove the replication configuration of bucket source-bucket-us-east-1";
 
 #[test]
-fn what_was_created_is_removed_and_the_role_after_it() {
+fn a_created_configuration_is_removed_and_the_role_after_it() {
     let ours = observed(configuration(), vec![own_role()]);
     let status = applied(&own_role().arn, Some(ConfigurationOrigin::Created));
     let plan = planned(&ours, &status, REFUSE, false);
@@ -87,7 +87,7 @@ fn nothing_is_removed_while_the_configuration_cannot_be_read() {
 }
 
 #[test]
-fn a_configuration_that_someone_put_in_place_of_ours_stays() {
+fn a_configuration_that_someone_put_in_place_of_the_operators_stays() {
     let theirs = Configuration { role: THEIRS.into(), ..configuration() };
     let status = applied(&own_role().arn, Some(ConfigurationOrigin::Created));
     let plan = planned(&observed(theirs, vec![own_role()]), &status, REFUSE, false);
@@ -140,7 +140,7 @@ fn a_configuration_that_was_found_stays_with_its_role_and_an_adopted_one_needs_t
 }
 
 #[test]
-fn what_stays_keeps_its_statements_in_the_policy_of_its_destination() {
+fn a_configuration_that_stays_keeps_its_statements_in_the_policy_of_its_destination() {
     let arn = own_role().arn;
     let statements = bucket_policy::statements(
         SID,

@@ -178,7 +178,7 @@ fn the_places_of_canaries_are_named_before_a_configuration_that_may_replicate_th
             evidence: &evidence,
             raised_interval: None,
         };
-        let written = case.with_input(|input| status::ahead(input, &plan(input), &steps, &context));
+        let written = case.with_input(|input| status::announce(input, &plan(input), &steps, &context));
         written.unwrap().canary_places.into_iter().map(|place| place.bucket).collect::<Vec<_>>()
     };
     assert_eq!(places(&case), ["dest-bucket-eu-west-1", SOURCE]);

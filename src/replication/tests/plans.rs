@@ -63,7 +63,7 @@ fn a_converged_state_leaves_nothing_to_do() {
 }
 
 #[test]
-fn what_changed_behind_our_back_is_drift_and_is_put_right() {
+fn a_change_by_others_is_drift_and_is_corrected() {
     let mut case = converged(quickstart());
     case.observed
         .destinations
@@ -270,7 +270,7 @@ fn every_tag_that_iam_takes_for_another_is_named() {
 }
 
 #[test]
-fn what_iam_and_s3_would_refuse_as_it_is_is_refused_with_its_field() {
+fn a_value_that_iam_or_s3_would_refuse_is_refused_with_its_field() {
     let plan = |prefix: &str, tags: &[(&str, &str)]| {
         let mut case = empty(quickstart());
         case.spec.rules[0].filter =
@@ -362,7 +362,7 @@ fn a_renamed_role_is_made_first_and_the_former_one_deleted_last() {
 }
 
 #[test]
-fn what_someone_else_made_is_refused_unless_adopted() {
+fn a_role_or_configuration_of_someone_else_is_refused_unless_adopted() {
     let mut case = empty(quickstart());
     case.observed.role = Ok(Some(foreign_role("s3-replication-role")));
     assert_eq!(case.plan().refusal().cloned().unwrap().reason, Reason::ForeignRole);
@@ -473,7 +473,7 @@ rules:
 }
 
 #[test]
-fn what_is_held_back_is_left_and_the_rest_is_put_right() {
+fn contested_fields_are_left_and_the_rest_is_corrected() {
     let mut case = converged(quickstart());
     case.observed
         .destinations

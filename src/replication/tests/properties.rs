@@ -20,7 +20,7 @@ use crate::replication::diff::configuration_differences;
 use crate::replication::health::Evidence;
 use crate::replication::import::{Inexpressible, ReplicatingBucket, import};
 use crate::replication::plan::plan;
-use crate::replication::status::{Outcome, StatusContext, ahead, announcement};
+use crate::replication::status::{Outcome, StatusContext, announce, announce_configuration};
 use crate::replication::tests::model::execute;
 use crate::replication::tests::{Case, caller, id, nothing_but};
 use crate::replication::{
@@ -502,12 +502,12 @@ proptest! {
         let (status, written) = case.with_input(|input| {
             let planned = plan(input);
             let steps: Vec<Step> = planned.steps().cloned().collect();
-            let first = ahead(input, &planned, &steps, &context(&case.status, &evidence));
+            let first = announce(input, &planned, &steps, &context(&case.status, &evidence));
             let mut status = first.unwrap_or_else(|| case.status.clone());
             let mut outcome = Outcome::default();
             for stage in &planned.stages {
                 let admitted = outcome.admit(stage);
-                let announced = announcement(input, &planned, &admitted, &context(&status, &evidence));
+                let announced = announce_configuration(input, &planned, &admitted, &context(&status, &evidence));
                 status = announced.unwrap_or(status);
                 if let Some(written) = admitted.iter().find_map(put) {
                     return (status, Some(written.clone()));

@@ -185,7 +185,7 @@ fn corrected_drift_is_remembered() {
 fn a_contested_field_is_named() {
     let case = quickstart_case().applied();
     let held_back = Contested { differences: vec![case.plan().differences.pop().unwrap()], corrections: 3 };
-    let outcome = Outcome { held_back: Some(held_back), ..Outcome::default() };
+    let outcome = Outcome { contested: Some(held_back), ..Outcome::default() };
     let report = reported(&case, &outcome, &at(1, &BucketReplicationStatus::default()));
     assert_eq!(report.reason, Reason::Drifted);
     let ready = &report.status.conditions[0];
@@ -194,7 +194,7 @@ fn a_contested_field_is_named() {
 }
 
 #[test]
-fn what_stops_the_operator_beforehand_leaves_the_rest_unknown() {
+fn a_refusal_before_the_check_leaves_the_rest_unknown() {
     let refusal = Refusal::new(Reason::SourceConflict, ConditionType::ReplicationReady, "taken".into());
     let previous = BucketReplicationStatus::default();
     let report = stopped(&refusal, &at(1, &previous));

@@ -90,7 +90,7 @@ fn role(yaml: &str) -> impl FnOnce(&mut BucketReplicationSpec) + use<> {
 }
 
 #[test]
-fn what_the_patterns_allow_is_allowed() {
+fn buckets_that_the_patterns_match_are_allowed() {
     assert_eq!(refusal_of(&allowed(), &accounts_with(own())), None);
     let mut spec = allowed();
     for (bucket, account, account_ref) in [
@@ -357,7 +357,7 @@ fn a_role_is_named_only_in_the_source_s_own_account() {
 }
 
 #[test]
-fn a_role_made_before_a_path_was_imposed_is_told_apart_by_its_name() {
+fn a_role_made_before_a_path_was_imposed_is_distinguished_by_its_name() {
     let mut account = own();
     account.spec.roles = Some(serde_saphyr::from_str("{path: /team/red/}").unwrap());
     let accounts = accounts_with(account);
@@ -459,7 +459,7 @@ fn deleting_the_default_account_allows_nothing_more() {
 }
 
 #[test]
-fn a_namespace_that_may_not_use_an_account_is_not_told_which_may() {
+fn the_refusal_of_a_namespace_names_no_other_namespace() {
     let mut account = own();
     account.spec.namespaces =
         Some(serde_saphyr::from_str("{matchNames: [payroll], matchLabels: {team: finance}}").unwrap());

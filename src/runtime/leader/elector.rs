@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::runtime::kube_error;
+use crate::ports::kube_error;
 use crate::runtime::leader::boot_instant::BootInstant;
 use crate::runtime::leader::claim::{Leadership, Succession, Term};
 use crate::runtime::leader::record::{Candidate, Decision};
@@ -53,8 +53,8 @@ impl Election {
         Election { leadership: Leadership::default(), elector: None }
     }
 
-    /// Of several processes, the one that holds the Lease works. The client must not retry on its own: the election decides
-    /// when to try again.
+    /// Of several processes, the one that holds the Lease works. The client must not retry on its own: the election
+    /// decides when to try again.
     pub fn by_lease(client: Client, settings: LeaseSettings) -> Election {
         let leadership = Leadership::default();
         let elector = Elector::new(client, settings, leadership.clone());

@@ -1,14 +1,14 @@
 //! The scenes of backfills: what there is at first, and what people may do.
 //!
-//! In: nothing. Out: beginnings and deeds, which `scene.rs` lists. A replication is there and Ready, as its controller
+//! In: nothing. Out: beginnings and acts, which `scene.rs` lists. A replication is there and Ready, as its controller
 //! would have left it. What AWS leaves open differs between the scenes: whether S3 still knows a token, and whether it
 //! lists a new job at once.
 
 use serde_json::{Value, json};
 
 use crate::simulation::api_server::{ApiServer, ObjectName};
+use crate::simulation::explore::act::{Act, HERE};
 use crate::simulation::explore::budget::Budget;
-use crate::simulation::explore::deed::{Deed, HERE};
 use crate::simulation::world::World;
 
 /// The names of the backfills.
@@ -20,55 +20,55 @@ pub const PARENT: &str = "orders-to-eu";
 
 const NAMESPACE: &str = "data";
 
-pub const CANCEL: Deed = Deed {
+pub const CANCEL: Act = Act {
     name: "cancels",
     sentence: "The user cancels the backfill data/orders-november",
     budget: Budget::SpecChanges,
-    act: |_, server| {
+    effect: |_, server| {
         let name = ObjectName::backfill(NAMESPACE, FIRST);
         set(server, &name, "cancel", json!(true))
     },
 };
 
-pub const APPROVE: Deed = Deed {
+pub const APPROVE: Act = Act {
     name: "approves",
     sentence: "The user approves the job of the backfill data/orders-november",
     budget: Budget::SpecChanges,
-    act: |_, server| {
+    effect: |_, server| {
         let name = ObjectName::backfill(NAMESPACE, FIRST);
         set(server, &name, "approved", json!(true))
     },
 };
 
-pub const DELETE: Deed = Deed {
+pub const DELETE: Act = Act {
     name: "deletes-backfill",
     sentence: "The user deletes the backfill data/orders-november",
     budget: Budget::Deletions,
-    act: |_, server| delete(server, &ObjectName::backfill(NAMESPACE, FIRST)),
+    effect: |_, server| delete(server, &ObjectName::backfill(NAMESPACE, FIRST)),
 };
 
-pub const DELETE_PARENT: Deed = Deed {
+pub const DELETE_PARENT: Act = Act {
     name: "deletes-replication",
     sentence: "The user deletes the replication data/orders-to-eu",
     budget: Budget::Deletions,
-    act: |_, server| delete(server, &ObjectName::replication(NAMESPACE, PARENT)),
+    effect: |_, server| delete(server, &ObjectName::replication(NAMESPACE, PARENT)),
 };
 
-pub const SUSPEND_PARENT: Deed = Deed {
+pub const SUSPEND_PARENT: Act = Act {
     name: "suspends-replication",
     sentence: "The user suspends the replication data/orders-to-eu",
     budget: Budget::SpecChanges,
-    act: |_, server| {
+    effect: |_, server| {
         let name = ObjectName::replication(NAMESPACE, PARENT);
         set(server, &name, "suspend", json!(true))
     },
 };
 
-pub const FORBID: Deed = Deed {
+pub const FORBID: Act = Act {
     name: "forbids-backfills",
     sentence: "The administrator allows no backfills under AwsAccount default any more",
     budget: Budget::Administrators,
-    act: |_, server| set(server, &ObjectName::account("default"), "allow", json!([])),
+    effect: |_, server| set(server, &ObjectName::account("default"), "allow", json!([])),
 };
 
 /// Sets a field of a spec; `false`: it has this value already, or the object is gone.

@@ -4,15 +4,15 @@
 
 use std::fmt;
 
+use crate::simulation::explore::act::Act;
 pub use crate::simulation::explore::budget::{BUDGETS, Budget};
-use crate::simulation::explore::deed::Deed;
 
 /// Something other than what happens when nobody interferes.
 #[derive(Clone, Copy)]
 pub enum Deviation {
     Fail,
-    /// AWS or the API server denies the call, or AWS one of the reads that it makes together: this once, or the action until
-    /// someone allows it again at the end of the trace.
+    /// AWS or the API server denies the call, or AWS one of the reads that it makes together: this once, or the action
+    /// until someone allows it again at the end of the trace.
     Deny {
         part: Option<&'static str>,
         stays: bool,
@@ -23,7 +23,7 @@ pub enum Deviation {
     DieAfter,
     /// The process dies between two checks.
     Restart,
-    /// Another call that is under way is answered first: its place among those that wait.
+    /// Another call that is under way is answered first: its index among those that wait.
     AnswerOther(usize),
     /// The check of another resource goes on, or begins.
     Switch(usize),
@@ -32,7 +32,7 @@ pub enum Deviation {
     MoveLease,
     /// Another operator takes the lease and begins a check before this call is answered.
     TakeOver,
-    Deed(&'static Deed),
+    Act(&'static Act),
 }
 
 impl Deviation {
@@ -46,7 +46,7 @@ impl Deviation {
             Deviation::AnswerOther(_) | Deviation::Switch(_) => Budget::Switches,
             Deviation::CheckEarly => Budget::EarlyChecks,
             Deviation::MoveLease | Deviation::TakeOver => Budget::Leases,
-            Deviation::Deed(deed) => deed.budget,
+            Deviation::Act(act) => act.budget,
         }
     }
 }
@@ -64,12 +64,12 @@ impl fmt::Display for Deviation {
             Deviation::AnswerStale => f.write_str("answers-stale"),
             Deviation::DieAfter => f.write_str("dies-after"),
             Deviation::Restart => f.write_str("restarts"),
-            Deviation::AnswerOther(place) => write!(f, "answers-other-{place}"),
+            Deviation::AnswerOther(index) => write!(f, "answers-other-{index}"),
             Deviation::Switch(task) => write!(f, "switches-to-{task}"),
             Deviation::CheckEarly => f.write_str("checks-early"),
             Deviation::MoveLease => f.write_str("moves-lease"),
             Deviation::TakeOver => f.write_str("takes-over"),
-            Deviation::Deed(deed) => f.write_str(deed.name),
+            Deviation::Act(act) => f.write_str(act.name),
         }
     }
 }

@@ -3,9 +3,9 @@
 //! In: scenes, budgets and limits. Out: the numbers of states and transitions, and for a property that does not hold
 //! the shortest trace that breaks it, in sentences. Every await on a port is a decision point.
 
+mod act;
 mod backfills;
 mod budget;
-mod deed;
 mod deviation;
 mod properties;
 mod run;

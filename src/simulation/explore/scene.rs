@@ -1,6 +1,6 @@
 //! The scenes: what there is at first, and what people may do.
 //!
-//! In: nothing. Out: [`SCENES`]: for each its resources, the state of AWS and of the API server, and deeds. A new scene
+//! In: nothing. Out: [`SCENES`]: for each its resources, the state of AWS and of the API server, and acts. A new scene
 //! begins here.
 
 use serde_json::{Value, json};
@@ -9,9 +9,9 @@ use crate::api::Switch;
 use crate::replication::observed::VersioningStatus;
 use crate::replication::{Configuration, Rule, RuleDestination, RuleFilter};
 use crate::simulation::api_server::{ApiServer, ObjectName};
+use crate::simulation::explore::act::{Act, HERE, THERE};
 use crate::simulation::explore::backfills;
 use crate::simulation::explore::budget::Budget;
-use crate::simulation::explore::deed::{Deed, HERE, THERE};
 use crate::simulation::explore::deviation::Deviation;
 use crate::simulation::operator::CLUSTER;
 use crate::simulation::world::{SimulatedRole, World};
@@ -29,8 +29,8 @@ pub struct Scene {
     pub accounts: &'static [&'static str],
     /// The names of the backfills, in the namespace `data`. Their replication is there, and nobody checks it.
     pub backfills: &'static [&'static str],
-    /// Not empty: the first two resources are equal. Pairs of deeds: what one of a pair is to the first resource, the
-    /// other is to the second. Any other deed is the same to both.
+    /// Not empty: the first two resources are equal. Pairs of acts: what one of a pair is to the first resource, the
+    /// other is to the second. Any other act is the same to both.
     pub twins: &'static [(&'static str, &'static str)],
     /// The most checks from any state to one that no check changes.
     pub enough: u8,
@@ -40,10 +40,10 @@ pub struct Scene {
     pub hinders: bool,
     /// Whether the API server may deny calls too. In the other scenes the operator makes no calls of another kind.
     pub denies_kubernetes: bool,
-    /// What happens in every trace before anything else, in this order, each with its decision point. Its deeds count
+    /// What happens in every trace before anything else, in this order, each with its decision point. Its acts count
     /// against no budget.
     pub opening: &'static [(&'static str, Deviation)],
-    pub deeds: &'static [Deed],
+    pub acts: &'static [Act],
     pub begin: fn() -> (World, ApiServer),
 }
 
@@ -67,7 +67,7 @@ const PLAIN: Scene = Scene {
     denies_kubernetes: false,
     hinders: false,
     opening: &[],
-    deeds: &[],
+    acts: &[],
     begin: one_account,
 };
 
@@ -76,7 +76,7 @@ const BACKFILL: Scene = Scene {
     resources: &[],
     backfills: &[backfills::FIRST],
     enough: 12,
-    deeds: &[
+    acts: &[
         backfills::CANCEL,
         backfills::DELETE,
         backfills::DELETE_PARENT,
@@ -93,7 +93,7 @@ pub const SCENES: [Scene; 20] = [
         name: "one-account",
         denies_kubernetes: true,
         about: "one resource, its buckets in the operator's own account, and no AwsAccount",
-        deeds: &[
+        acts: &[
             EDIT_DESTINATION,
             RENAME_ROLE,
             OBSERVE,
@@ -113,8 +113,8 @@ pub const SCENES: [Scene; 20] = [
         name: "renamed",
         denies_kubernetes: true,
         about: "one resource whose role is renamed after it was applied",
-        opening: &[("idle.2", Deviation::Deed(&RENAME_ROLE))],
-        deeds: &[
+        opening: &[("idle.2", Deviation::Act(&RENAME_ROLE))],
+        acts: &[
             RENAME_ROLE,
             RENAME_ROLE_AGAIN,
             RENAME_ROLE_BACK,
@@ -128,8 +128,8 @@ pub const SCENES: [Scene; 20] = [
     Scene {
         name: "overtaken",
         about: "one resource whose role is renamed while the first one is created",
-        opening: &[("orders/CreateRole(orders-role).1", Deviation::Deed(&RENAME_ROLE))],
-        deeds: &[
+        opening: &[("orders/CreateRole(orders-role).1", Deviation::Act(&RENAME_ROLE))],
+        acts: &[
             RENAME_ROLE,
             RENAME_ROLE_AGAIN,
             RENAME_ROLE_BACK,
@@ -147,7 +147,7 @@ pub const SCENES: [Scene; 20] = [
             ("orders/WriteBucketPolicy(replicas).1", Deviation::Deny { part: None, stays: true }),
             ("orders/PutReplication(orders).1", Deviation::DieAfter),
         ],
-        deeds: &[RENAME_ROLE, LEAVE_SHARED, DELETE, REPLACE_CONFIGURATION, DELETE_ROLE, RETAG_ROLE],
+        acts: &[RENAME_ROLE, LEAVE_SHARED, DELETE, REPLACE_CONFIGURATION, DELETE_ROLE, RETAG_ROLE],
         begin: two_destinations,
         ..PLAIN
     },
@@ -155,7 +155,7 @@ pub const SCENES: [Scene; 20] = [
         name: "foreign",
         hinders: true,
         about: "the role of another cluster's resource, and a configuration that someone else wrote",
-        deeds: &[RENAME_ROLE, ADOPT, REFUSE, DELETE, DELETE_ROLE, REMOVE_CONFIGURATION, SUSPEND_VERSIONING],
+        acts: &[RENAME_ROLE, ADOPT, REFUSE, DELETE, DELETE_ROLE, REMOVE_CONFIGURATION, SUSPEND_VERSIONING],
         begin: foreign,
         ..PLAIN
     },
@@ -163,16 +163,16 @@ pub const SCENES: [Scene; 20] = [
         name: "given-back",
         hinders: true,
         about: "one resource that took over the role of another cluster's resource and a configuration, and may do so no longer",
-        opening: &[("idle.1", Deviation::Deed(&ADOPT)), ("idle.2", Deviation::Deed(&REFUSE))],
-        deeds: &[RENAME_ROLE, ADOPT, DELETE, DELETE_ROLE, REPLACE_CONFIGURATION, REMOVE_CONFIGURATION],
+        opening: &[("idle.1", Deviation::Act(&ADOPT)), ("idle.2", Deviation::Act(&REFUSE))],
+        acts: &[RENAME_ROLE, ADOPT, DELETE, DELETE_ROLE, REPLACE_CONFIGURATION, REMOVE_CONFIGURATION],
         begin: foreign,
         ..PLAIN
     },
     Scene {
         name: "suspended",
         about: "one resource that the user suspends after it was applied",
-        opening: &[("idle.2", Deviation::Deed(&SUSPEND))],
-        deeds: &[RESUME, REQUEST, EDIT_DESTINATION, RENAME_ROLE, DELETE, DELETE_ROLE, SUSPEND_VERSIONING],
+        opening: &[("idle.2", Deviation::Act(&SUSPEND))],
+        acts: &[RESUME, REQUEST, EDIT_DESTINATION, RENAME_ROLE, DELETE, DELETE_ROLE, SUSPEND_VERSIONING],
         ..PLAIN
     },
     Scene {
@@ -180,7 +180,7 @@ pub const SCENES: [Scene; 20] = [
         about: "two resources replicate into one bucket of another account, whose policy others write too",
         resources: &["orders", "invoices"],
         twins: &[("leaves-shared-bucket", "twin-leaves-shared-bucket"), ("deletes", "twin-deletes")],
-        deeds: &[LEAVE_SHARED, TWIN_LEAVES_SHARED, DELETE, TWIN_DELETE, ADD_STATEMENT, REMOVE_STATEMENTS],
+        acts: &[LEAVE_SHARED, TWIN_LEAVES_SHARED, DELETE, TWIN_DELETE, ADD_STATEMENT, REMOVE_STATEMENTS],
         begin: shared,
         ..PLAIN
     },
@@ -189,7 +189,7 @@ pub const SCENES: [Scene; 20] = [
         denies_kubernetes: true,
         about: "one resource under an AwsAccount that allows the namespaces of one team",
         accounts: &["default", "other"],
-        deeds: &[
+        acts: &[
             EDIT_DESTINATION,
             NAME_OTHER_ACCOUNT,
             DELETE,
@@ -206,15 +206,15 @@ pub const SCENES: [Scene; 20] = [
         name: "lease",
         about: "two operators, of which one leads",
         standby: true,
-        deeds: &[EDIT_DESTINATION, RENAME_ROLE, DELETE, DELETE_ROLE],
+        acts: &[EDIT_DESTINATION, RENAME_ROLE, DELETE, DELETE_ROLE],
         ..PLAIN
     },
     Scene {
         name: "deleted",
         denies_kubernetes: true,
         about: "one resource that the user deletes after it was applied",
-        opening: &[("idle.2", Deviation::Deed(&DELETE))],
-        deeds: &[DELETE_ROLE, RETAG_ROLE, REPLACE_CONFIGURATION],
+        opening: &[("idle.2", Deviation::Act(&DELETE))],
+        acts: &[DELETE_ROLE, RETAG_ROLE, REPLACE_CONFIGURATION],
         ..PLAIN
     },
     Scene {
@@ -222,8 +222,8 @@ pub const SCENES: [Scene; 20] = [
         denies_kubernetes: true,
         about: "one resource whose AwsAccount is tightened before its first check, and two operators, of which one leads",
         standby: true,
-        opening: &[("idle.1", Deviation::Deed(&TIGHTEN_ACCOUNT))],
-        deeds: &[RECREATE_ACCOUNT, DELETE_ACCOUNT],
+        opening: &[("idle.1", Deviation::Act(&TIGHTEN_ACCOUNT))],
+        acts: &[RECREATE_ACCOUNT, DELETE_ACCOUNT],
         begin: accounts,
         ..PLAIN
     },
@@ -232,7 +232,7 @@ pub const SCENES: [Scene; 20] = [
         hinders: true,
         about: "one resource, and an older one for the same source, which its AwsAccount does not allow at first",
         resources: &["elder", "orders"],
-        deeds: &[ALLOW_ELDER, DELETE],
+        acts: &[ALLOW_ELDER, DELETE],
         begin: rivals,
         ..PLAIN
     },
@@ -242,7 +242,7 @@ pub const SCENES: [Scene; 20] = [
         about: "one resource that asks for canaries, under an AwsAccount that allows them",
         // A canary is sent by one check, and deleted by another.
         enough: 6,
-        deeds: &[
+        acts: &[
             EDIT_DESTINATION,
             MOVE_CANARIES,
             STOP_CANARIES,
@@ -274,8 +274,8 @@ pub const SCENES: [Scene; 20] = [
         name: "backfill-forbidden",
         about: "one backfill, which the administrator forbids before it begins, and two operators, of which one leads",
         standby: true,
-        opening: &[("orders-november/ReadRole.1", Deviation::Deed(&backfills::FORBID))],
-        deeds: &[],
+        opening: &[("orders-november/ReadRole.1", Deviation::Act(&backfills::FORBID))],
+        acts: &[],
         ..BACKFILL
     },
     // What happens before the job waits is in the other scenes.
@@ -283,8 +283,8 @@ pub const SCENES: [Scene; 20] = [
         name: "backfill-approval",
         denies_kubernetes: true,
         about: "one backfill whose job waits for approval, which the user gives",
-        opening: &[("idle.5", Deviation::Deed(&backfills::APPROVE))],
-        deeds: &[
+        opening: &[("idle.5", Deviation::Act(&backfills::APPROVE))],
+        acts: &[
             backfills::APPROVE,
             backfills::CANCEL,
             backfills::DELETE,
@@ -330,87 +330,89 @@ fn edit_spec(server: &mut ApiServer, edit: impl FnOnce(&mut Value)) -> bool {
     resource(server, |object| edit(&mut object["spec"]))
 }
 
-const EDIT_DESTINATION: Deed = Deed {
+const EDIT_DESTINATION: Act = Act {
     name: "edits-destination",
     sentence: "The user sends the replicas of data/orders to bucket archive",
     budget: Budget::SpecChanges,
-    act: |_, server| edit_spec(server, |spec| spec["rules"][0]["destination"]["bucket"] = json!("archive")),
+    effect: |_, server| {
+        edit_spec(server, |spec| spec["rules"][0]["destination"]["bucket"] = json!("archive"))
+    },
 };
 
-const RENAME_ROLE: Deed = Deed {
+const RENAME_ROLE: Act = Act {
     name: "renames-role",
     sentence: "The user renames the role of data/orders to orders-role-2",
     budget: Budget::SpecChanges,
-    act: |_, server| edit_spec(server, |spec| spec["role"]["name"] = json!("orders-role-2")),
+    effect: |_, server| edit_spec(server, |spec| spec["role"]["name"] = json!("orders-role-2")),
 };
 
-const RENAME_ROLE_AGAIN: Deed = Deed {
+const RENAME_ROLE_AGAIN: Act = Act {
     name: "renames-role-again",
     sentence: "The user renames the role of data/orders to orders-role-3",
     budget: Budget::SpecChanges,
-    act: |_, server| edit_spec(server, |spec| spec["role"]["name"] = json!("orders-role-3")),
+    effect: |_, server| edit_spec(server, |spec| spec["role"]["name"] = json!("orders-role-3")),
 };
 
-const RENAME_ROLE_BACK: Deed = Deed {
+const RENAME_ROLE_BACK: Act = Act {
     name: "renames-role-back",
     sentence: "The user gives the role of data/orders its first name again",
     budget: Budget::SpecChanges,
-    act: |_, server| edit_spec(server, |spec| spec["role"]["name"] = json!("orders-role")),
+    effect: |_, server| edit_spec(server, |spec| spec["role"]["name"] = json!("orders-role")),
 };
 
-const OBSERVE: Deed = Deed {
+const OBSERVE: Act = Act {
     name: "sets-observe",
     sentence: "The user sets managementPolicy: Observe on data/orders",
     budget: Budget::SpecChanges,
-    act: |_, server| edit_spec(server, |spec| spec["managementPolicy"] = json!("Observe")),
+    effect: |_, server| edit_spec(server, |spec| spec["managementPolicy"] = json!("Observe")),
 };
 
-const SUSPEND: Deed = Deed {
+const SUSPEND: Act = Act {
     name: "suspends",
     sentence: "The user suspends data/orders",
     budget: Budget::SpecChanges,
-    act: |_, server| edit_spec(server, |spec| spec["suspend"] = json!(true)),
+    effect: |_, server| edit_spec(server, |spec| spec["suspend"] = json!(true)),
 };
 
-const RESUME: Deed = Deed {
+const RESUME: Act = Act {
     name: "resumes",
     sentence: "The user sets suspend: false on data/orders",
     budget: Budget::SpecChanges,
-    act: |_, server| edit_spec(server, |spec| spec["suspend"] = json!(false)),
+    effect: |_, server| edit_spec(server, |spec| spec["suspend"] = json!(false)),
 };
 
-const REQUEST: Deed = Deed {
+const REQUEST: Act = Act {
     name: "requests-check",
     sentence: "The user asks for a check of data/orders",
     budget: Budget::SpecChanges,
-    act: |_, server| {
+    effect: |_, server| {
         resource(server, |object| {
             object["metadata"]["annotations"][crate::api::REQUESTED_AT] = json!("2026-01-01T00:00:00Z");
         })
     },
 };
 
-const MOVE_CANARIES: Deed = Deed {
+const MOVE_CANARIES: Act = Act {
     name: "moves-canaries",
     sentence: "The user gives the canaries of data/orders another prefix",
     budget: Budget::SpecChanges,
-    act: |_, server| {
+    effect: |_, server| {
         edit_spec(server, |spec| spec["health"]["canary"] = json!({"interval": "24h", "prefix": "new/"}))
     },
 };
 
-const STOP_CANARIES: Deed = Deed {
+const STOP_CANARIES: Act = Act {
     name: "stops-canaries",
     sentence: "The user asks for no canaries of data/orders any more",
     budget: Budget::SpecChanges,
-    act: |_, server| edit_spec(server, |spec| spec["health"] = json!({})),
+    effect: |_, server| edit_spec(server, |spec| spec["health"] = json!({})),
 };
 
-const FORBID_CANARIES: Deed = Deed {
+const FORBID_CANARIES: Act = Act {
     name: "forbids-canaries",
     sentence: "The administrator allows no canaries under AwsAccount default any more",
     budget: Budget::Administrators,
-    act: |_, server| {
+    effect: |_, server| {
         let name = ObjectName::account("default");
         let allowed =
             server.objects.get(&name).is_some_and(|object| object["spec"]["allow"] == json!(["Canary"]));
@@ -419,18 +421,18 @@ const FORBID_CANARIES: Deed = Deed {
     },
 };
 
-const ADOPT: Deed = Deed {
+const ADOPT: Act = Act {
     name: "sets-adopt",
     sentence: "The user sets adoptionPolicy: Adopt on data/orders",
     budget: Budget::SpecChanges,
-    act: |_, server| edit_spec(server, |spec| spec["adoptionPolicy"] = json!("Adopt")),
+    effect: |_, server| edit_spec(server, |spec| spec["adoptionPolicy"] = json!("Adopt")),
 };
 
-const REFUSE: Deed = Deed {
+const REFUSE: Act = Act {
     name: "sets-refuse",
     sentence: "The user sets adoptionPolicy: Refuse on data/orders",
     budget: Budget::SpecChanges,
-    act: |_, server| {
+    effect: |_, server| {
         edit_spec(server, |spec| {
             if spec["adoptionPolicy"] == "Adopt" {
                 spec["adoptionPolicy"] = json!("Refuse");
@@ -439,36 +441,36 @@ const REFUSE: Deed = Deed {
     },
 };
 
-const NAME_OTHER_ACCOUNT: Deed = Deed {
+const NAME_OTHER_ACCOUNT: Act = Act {
     name: "names-other-account",
     sentence: "The user names AwsAccount other for the source of data/orders",
     budget: Budget::SpecChanges,
-    act: |_, server| edit_spec(server, |spec| spec["source"]["accountRef"] = json!("other")),
+    effect: |_, server| edit_spec(server, |spec| spec["source"]["accountRef"] = json!("other")),
 };
 
-const LEAVE_SHARED: Deed = Deed {
+const LEAVE_SHARED: Act = Act {
     name: "leaves-shared-bucket",
     sentence: "The user sends the replicas of data/orders to bucket copies instead of bucket replicas",
     budget: Budget::SpecChanges,
-    act: |_, server| edit_named(server, "orders", |object| leave_shared(&mut object["spec"])),
+    effect: |_, server| edit_named(server, "orders", |object| leave_shared(&mut object["spec"])),
 };
 
-const TWIN_LEAVES_SHARED: Deed = Deed {
+const TWIN_LEAVES_SHARED: Act = Act {
     name: "twin-leaves-shared-bucket",
     sentence: "The user sends the replicas of data/invoices to bucket copies instead of bucket replicas",
     budget: Budget::SpecChanges,
-    act: |_, server| edit_named(server, "invoices", |object| leave_shared(&mut object["spec"])),
+    effect: |_, server| edit_named(server, "invoices", |object| leave_shared(&mut object["spec"])),
 };
 
 fn leave_shared(spec: &mut Value) {
     spec["rules"][0]["destination"] = json!({"bucket": "copies"});
 }
 
-const ADD_FINALIZER: Deed = Deed {
+const ADD_FINALIZER: Act = Act {
     name: "adds-finalizer",
     sentence: "Another controller adds its finalizer to data/orders",
     budget: Budget::SpecChanges,
-    act: |_, server| {
+    effect: |_, server| {
         resource(server, |object| {
             if !object["metadata"]["deletionTimestamp"].is_null() {
                 return;
@@ -482,18 +484,18 @@ const ADD_FINALIZER: Deed = Deed {
     },
 };
 
-const DELETE: Deed = Deed {
+const DELETE: Act = Act {
     name: "deletes",
     sentence: "The user deletes data/orders",
     budget: Budget::Deletions,
-    act: |_, server| delete(server, "orders"),
+    effect: |_, server| delete(server, "orders"),
 };
 
-const TWIN_DELETE: Deed = Deed {
+const TWIN_DELETE: Act = Act {
     name: "twin-deletes",
     sentence: "The user deletes data/invoices",
     budget: Budget::Deletions,
-    act: |_, server| delete(server, "invoices"),
+    effect: |_, server| delete(server, "invoices"),
 };
 
 fn delete(server: &mut ApiServer, name: &str) -> bool {
@@ -506,28 +508,28 @@ fn delete(server: &mut ApiServer, name: &str) -> bool {
     !deleted
 }
 
-const STRIP: Deed = Deed {
+const STRIP: Act = Act {
     name: "strips-finalizer",
     sentence: "The user strips the finalizers of data/orders",
     budget: Budget::Deletions,
-    act: |_, server| resource(server, |object| object["metadata"]["finalizers"] = Value::Null),
+    effect: |_, server| resource(server, |object| object["metadata"]["finalizers"] = Value::Null),
 };
 
-const SUSPEND_VERSIONING: Deed = Deed {
+const SUSPEND_VERSIONING: Act = Act {
     name: "suspends-versioning",
     sentence: "Someone suspends versioning of bucket copies",
     budget: Budget::Outsiders,
-    act: |world, _| {
+    effect: |world, _| {
         let enabled = world.buckets.get("copies").is_some_and(|b| b.versioning == VersioningStatus::Enabled);
         enabled && world.suspend_versioning("copies").is_ok()
     },
 };
 
-const REPLACE_CONFIGURATION: Deed = Deed {
+const REPLACE_CONFIGURATION: Act = Act {
     name: "replaces-configuration",
     sentence: "Someone replaces the replication configuration of bucket orders with their own",
     budget: Budget::Outsiders,
-    act: |world, _| {
+    effect: |world, _| {
         let Some(bucket) = world.buckets.get_mut("orders") else { return false };
         let theirs = foreign_configuration();
         bucket.versioning == VersioningStatus::Enabled
@@ -535,20 +537,20 @@ const REPLACE_CONFIGURATION: Deed = Deed {
     },
 };
 
-const REMOVE_CONFIGURATION: Deed = Deed {
+const REMOVE_CONFIGURATION: Act = Act {
     name: "removes-configuration",
     sentence: "Someone removes the replication configuration of bucket orders",
     budget: Budget::Outsiders,
-    act: |world, _| {
+    effect: |world, _| {
         world.buckets.get_mut("orders").is_some_and(|bucket| bucket.configuration.take().is_some())
     },
 };
 
-const DELETE_ROLE: Deed = Deed {
+const DELETE_ROLE: Act = Act {
     name: "deletes-role",
     sentence: "Someone deletes role orders-role with its policy",
     budget: Budget::Outsiders,
-    act: |world, _| {
+    effect: |world, _| {
         if let Some(role) = world.role_mut(HERE, "orders-role") {
             role.policy = None;
         }
@@ -556,32 +558,32 @@ const DELETE_ROLE: Deed = Deed {
     },
 };
 
-const RETAG_ROLE: Deed = Deed {
+const RETAG_ROLE: Act = Act {
     name: "retags-role",
     sentence: "Someone hands role orders-role to another cluster, by its tags",
     budget: Budget::Outsiders,
-    act: |world, _| {
+    effect: |world, _| {
         let Some(role) = world.role_mut(HERE, "orders-role") else { return false };
         let theirs = foreign_tags();
         std::mem::replace(&mut role.tags, theirs.clone()) != theirs
     },
 };
 
-const ADD_TAG: Deed = Deed {
+const ADD_TAG: Act = Act {
     name: "adds-tag",
     sentence: "Someone puts a tag cost-center on role orders-role",
     budget: Budget::Outsiders,
-    act: |world, _| {
+    effect: |world, _| {
         let Some(role) = world.role_mut(HERE, "orders-role") else { return false };
         role.tags.insert("cost-center".to_owned(), "7".to_owned()).is_none()
     },
 };
 
-const ADD_STATEMENT: Deed = Deed {
+const ADD_STATEMENT: Act = Act {
     name: "adds-statement",
     sentence: "Someone adds a statement to the policy of bucket replicas",
     budget: Budget::Outsiders,
-    act: |world, _| {
+    effect: |world, _| {
         let Some(bucket) = world.buckets.get_mut("replicas") else { return false };
         let policy = bucket.policy.get_or_insert_with(|| json!({"Version": "2012-10-17", "Statement": []}));
         let Some(statements) = policy["Statement"].as_array_mut() else { return false };
@@ -594,22 +596,22 @@ const ADD_STATEMENT: Deed = Deed {
     },
 };
 
-const REMOVE_STATEMENTS: Deed = Deed {
+const REMOVE_STATEMENTS: Act = Act {
     name: "restores-policy",
     sentence: "Someone puts the policy of bucket replicas back as it was at first",
     budget: Budget::Outsiders,
-    act: |world, _| {
+    effect: |world, _| {
         let first = first_policy();
         let Some(bucket) = world.buckets.get_mut("replicas") else { return false };
         bucket.policy.replace(first.clone()).as_ref() != Some(&first)
     },
 };
 
-const TIGHTEN_ACCOUNT: Deed = Deed {
+const TIGHTEN_ACCOUNT: Act = Act {
     name: "tightens-account",
     sentence: "The administrator takes the source orders out of AwsAccount default",
     budget: Budget::Administrators,
-    act: |_, server| {
+    effect: |_, server| {
         let name = ObjectName::account("default");
         let allowed = |server: &ApiServer| {
             server.objects.get(&name).is_some_and(|object| object["spec"]["sources"] != json!(["invoices"]))
@@ -621,11 +623,11 @@ const TIGHTEN_ACCOUNT: Deed = Deed {
     },
 };
 
-const ALLOW_ELDER: Deed = Deed {
+const ALLOW_ELDER: Act = Act {
     name: "allows-elder",
     sentence: "The administrator lets AwsAccount other take the source orders, for which data/elder asks",
     budget: Budget::Administrators,
-    act: |_, server| {
+    effect: |_, server| {
         let name = ObjectName::account("other");
         let forbidden =
             server.objects.get(&name).is_some_and(|object| object["spec"]["sources"] != json!(["orders"]));
@@ -634,11 +636,11 @@ const ALLOW_ELDER: Deed = Deed {
     },
 };
 
-const DELETE_ACCOUNT: Deed = Deed {
+const DELETE_ACCOUNT: Act = Act {
     name: "deletes-account",
     sentence: "The administrator deletes AwsAccount default",
     budget: Budget::Administrators,
-    act: |_, server| {
+    effect: |_, server| {
         let name = ObjectName::account("default");
         let there = server.objects.contains_key(&name);
         server.delete(&name);
@@ -646,11 +648,11 @@ const DELETE_ACCOUNT: Deed = Deed {
     },
 };
 
-const RECREATE_ACCOUNT: Deed = Deed {
+const RECREATE_ACCOUNT: Act = Act {
     name: "recreates-account",
     sentence: "The administrator creates AwsAccount default again, as it was",
     budget: Budget::Administrators,
-    act: |_, server| {
+    effect: |_, server| {
         let name = ObjectName::account("default");
         let gone = !server.objects.contains_key(&name);
         if gone {
@@ -660,20 +662,20 @@ const RECREATE_ACCOUNT: Deed = Deed {
     },
 };
 
-const RELABEL_NAMESPACE: Deed = Deed {
+const RELABEL_NAMESPACE: Act = Act {
     name: "relabels-namespace",
     sentence: "The administrator takes the label team=a from namespace data",
     budget: Budget::Administrators,
-    act: |_, server| {
+    effect: |_, server| {
         server.namespaces.insert("data".to_owned(), Default::default()) != Some(Default::default())
     },
 };
 
-const STOP_TRUSTING: Deed = Deed {
+const STOP_TRUSTING: Act = Act {
     name: "stops-trusting",
     sentence: "Someone takes the operator out of the trust policy in account 444455556666",
     budget: Budget::Outsiders,
-    act: |world, _| {
+    effect: |world, _| {
         let before = world.trusting_accounts.len();
         world.trusting_accounts.retain(|id| id != THERE);
         world.trusting_accounts.len() < before

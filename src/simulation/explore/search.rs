@@ -110,8 +110,8 @@ pub fn explore(scene: &'static Scene, limits: SearchLimits, all: bool) -> SceneR
         found: SceneResult { scene: scene.name, ..SceneResult::default() },
         deepest: (0, 0),
     };
-    for deed in scene.deeds {
-        search.found.taken.insert(deed.name.to_owned(), 0);
+    for act in scene.acts {
+        search.found.taken.insert(act.name.to_owned(), 0);
     }
     let mut random = fastrand::Rng::with_seed(limits.seed);
     let begin = Arc::new(Trace { last: None, before: None });
@@ -139,7 +139,7 @@ pub fn explore(scene: &'static Scene, limits: SearchLimits, all: bool) -> SceneR
                 && properties.insert(violation.property)
             {
                 let list = trace.list();
-                search.found.failures.push(tell(scene, &list, violation));
+                search.found.failures.push(counterexample(scene, &list, violation));
                 if !all {
                     break 'levels;
                 }
@@ -267,7 +267,7 @@ fn written(scene: &Scene, list: &[Interference]) -> String {
 }
 
 /// Runs a trace once more, with its story, to its end.
-fn tell(scene: &'static Scene, list: &[Interference], violation: Violation) -> Counterexample {
+fn counterexample(scene: &'static Scene, list: &[Interference], violation: Violation) -> Counterexample {
     let mut run = Run::new(scene);
     run.story = Some(vec![format!("There is {}.", scene.about)]);
     if follow(&mut run, list) {
@@ -304,7 +304,7 @@ pub fn replay(text: &str) -> Result<Option<Counterexample>, String> {
         return Err(format!("the trace does not get to its end: it is at {}", run.point()));
     }
     finish(&mut run);
-    Ok(run.violation().cloned().map(|violation| tell(scene, &list, violation)))
+    Ok(run.violation().cloned().map(|violation| counterexample(scene, &list, violation)))
 }
 
 /// Runs a trace to its end, and returns what happened in sentences.
@@ -321,7 +321,8 @@ pub fn story(text: &str) -> Result<Vec<String>, String> {
     Ok(run.story.take().unwrap_or_default().into_iter().filter(|sentence| !sentence.is_empty()).collect())
 }
 
-/// The states from the end of a trace to the one that no check changes: each as it counts, and as it is by the names in it.
+/// The states from the end of a trace to the one that no check changes: each as it counts, and as it is by the names in
+/// it.
 #[cfg(test)]
 pub(super) fn states(text: &str) -> Result<Vec<(u64, u64)>, String> {
     let (scene, list) = read(text)?;
@@ -383,13 +384,13 @@ fn parse(scene: &'static Scene, name: &str) -> Option<Deviation> {
     };
     let opening = || {
         scene.opening.iter().filter_map(|(_, deviation)| match deviation {
-            Deviation::Deed(deed) => Some(*deed),
+            Deviation::Act(act) => Some(*act),
             _ => None,
         })
     };
-    let deeds = || opening().chain(scene.deeds);
-    let deed = || deeds().find(|deed| deed.name == name).map(Deviation::Deed);
-    plain.or_else(other).or_else(switch).or_else(denied).or_else(deed)
+    let acts = || opening().chain(scene.acts);
+    let act = || acts().find(|act| act.name == name).map(Deviation::Act);
+    plain.or_else(other).or_else(switch).or_else(denied).or_else(act)
 }
 
 /// The name of a deviation without its number.
@@ -405,7 +406,7 @@ pub fn unused_budgets(found: &[SceneResult]) -> Vec<Budget> {
         .filter(|(_, count)| **count > 0)
         .map(|(name, _)| name.as_str())
         .collect();
-    let deeds = || SCENES.iter().flat_map(|scene| scene.deeds).map(Deviation::Deed);
+    let acts = || SCENES.iter().flat_map(|scene| scene.acts).map(Deviation::Act);
     let plain = [
         Deviation::Fail,
         Deviation::Deny { part: None, stays: false },
@@ -420,7 +421,7 @@ pub fn unused_budgets(found: &[SceneResult]) -> Vec<Budget> {
         Deviation::TakeOver,
     ];
     let is_used = |budget: Budget| {
-        let mut of = plain.into_iter().chain(deeds()).filter(|deviation| deviation.budget() == budget);
+        let mut of = plain.into_iter().chain(acts()).filter(|deviation| deviation.budget() == budget);
         of.any(|deviation| used.contains(kind(&deviation).as_str()))
     };
     BUDGETS.iter().map(|(budget, _)| *budget).filter(|budget| !is_used(*budget)).collect()

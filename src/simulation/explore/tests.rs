@@ -137,7 +137,7 @@ fn a_change_of_the_spec_and_an_old_answer_take_nothing_from_the_present_configur
 }
 
 #[test]
-fn what_a_lost_answer_may_have_made_is_deleted_after_the_spec_named_something_else() {
+fn roles_and_statements_that_a_lost_answer_may_have_made_are_deleted_after_the_spec_named_others() {
     assert_holds(
         "one-account; orders/SetStatus.1 renames-role; orders/CreateRole(orders-role).1 loses-answer",
     );
@@ -150,7 +150,7 @@ fn what_a_lost_answer_may_have_made_is_deleted_after_the_spec_named_something_el
 }
 
 #[test]
-fn what_a_process_made_before_it_died_is_deleted_after_the_spec_named_something_else() {
+fn roles_and_statements_that_a_process_made_before_it_died_are_deleted_after_the_spec_named_others() {
     assert_holds("one-account; orders/SetStatus.1 renames-role; orders/CreateRole(orders-role).1 dies-after");
     assert_holds(
         "accounts; orders/SetStatus.1 names-other-account; orders/CreateRole(orders-role).1 dies-after",
@@ -272,9 +272,9 @@ fn an_object_that_goes_while_its_status_is_written_has_nothing_made() {
 
 #[test]
 fn a_canary_is_deleted_only_for_a_resource_that_is_still_the_one_that_was_checked() {
-    for deed in ["deletes", "suspends", "sets-observe"] {
+    for act in ["deletes", "suspends", "sets-observe"] {
         for at in ["NamespaceLabels.7", "Observe.2", "ReadReplicationStatus(orders).2", "Live.2"] {
-            assert_holds(&format!("canary; orders/{at} {deed}"));
+            assert_holds(&format!("canary; orders/{at} {act}"));
         }
     }
 }
@@ -310,16 +310,16 @@ fn a_late_call_of_a_former_leader_hides_no_end_and_leaves_no_role() {
 }
 
 #[test]
-fn a_leader_that_loses_the_lease_while_it_looks_at_the_job_deletes_no_role() {
+fn a_leader_that_loses_the_lease_while_it_reads_the_job_deletes_no_role() {
     assert_holds("backfill; orders-november/DescribeJob.4 moves-lease");
 }
 
 #[test]
 fn a_backfill_that_may_not_go_on_makes_no_role_and_asks_for_no_job() {
-    for deed in ["forbids-backfills", "suspends-replication", "deletes-replication"] {
-        assert_holds(&format!("backfill; orders-november/ReadRole.1 {deed}"));
-        assert_holds(&format!("backfill; orders-november/SetStatus.1 {deed}"));
-        assert_holds(&format!("backfill; orders-november/SetStatus.3 {deed}"));
+    for act in ["forbids-backfills", "suspends-replication", "deletes-replication"] {
+        assert_holds(&format!("backfill; orders-november/ReadRole.1 {act}"));
+        assert_holds(&format!("backfill; orders-november/SetStatus.1 {act}"));
+        assert_holds(&format!("backfill; orders-november/SetStatus.3 {act}"));
     }
 }
 

@@ -226,7 +226,7 @@ pub const DRIFT_UNANNOUNCED: Description = Description::new(
     "drift_unannounced_total",
     Kind::Counter,
     &[],
-    "Differences that a periodic check found although events covered the place, and that no event had announced: the number that says whether events can be relied on",
+    "Differences that a periodic check found although events covered their origin, and that no event had announced: the number that shows whether events are reliable",
 );
 pub const EVENT_QUEUE_UP: Description = Description::new(
     "event_queue_up",

@@ -173,7 +173,7 @@ async fn an_account_counts_the_resources_that_refer_to_it() -> Result<()> {
     patch_account(&world, "default", json!({"spec": {"sources": []}})).await?;
     wait_for_reason(&world, "unsaid", "NotAllowed").await?;
     let seen = |status: &Value| status["observedGeneration"] == 2;
-    world.wait_account("default", seen, "to have been looked at").await?;
+    world.wait_account("default", seen, "to have been checked").await?;
     count([2, 2, 1]).await?;
 
     patch(&world, "unsaid", json!({"spec": {"source": {"accountRef": here.name}}})).await?;

@@ -131,7 +131,7 @@ impl AccountFault {
         replicate(&world, "own", Some(&own), Some(&own)).await?;
         for name in ["a", "own"] {
             let something = |status: &Value| reason(status, "Ready") != "Progressing";
-            let reported = &world.wait(name, something, "to tell something").await?["status"];
+            let reported = &world.wait(name, something, "to report something").await?["status"];
             assert_eq!(reason(reported, "Ready"), "Applied", "{name} met the other's trouble: {reported:#}");
             let status = &check_now(&world, name).await?["status"];
             assert_eq!(reason(status, "Ready"), "Applied", "{status:#}");
@@ -310,7 +310,7 @@ async fn check_retry_budget(name: &str, operations: &[&str], answer: Answer) -> 
     world.proxy.inject(Fault::times(3, calls_of(&a, last), answer));
     replicate_with_regions(&world, "a", &a, &a).await?;
     let reported =
-        world.wait("a", |status| reason(status, "Ready") != "Progressing", "to tell something").await?;
+        world.wait("a", |status| reason(status, "Ready") != "Progressing", "to report something").await?;
     let status = &reported["status"];
     assert_eq!(reason(status, "Ready"), "Applied", "it was not tried again: {status:#}");
     Ok(())

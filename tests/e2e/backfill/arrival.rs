@@ -102,9 +102,9 @@ async fn objects_that_fail_again_are_counted_and_the_message_says_where_the_repo
     world.set_versioning(DESTINATION_REGION, &scene.destination, BucketVersioningStatus::Suspended).await?;
     let done = finish(world, &jobs, &id).await?;
     assert_eq!(reason(&done, "Ready"), "CompletedWithFailures", "{done:#}");
-    let said = message(&done, "Ready");
+    let text = message(&done, "Ready");
     let folder = format!("s3://{reports}/backfill/job-{id}/");
-    assert!(said.contains("1 failed") && said.contains(&folder), "{said}");
+    assert!(text.contains("1 failed") && text.contains(&folder), "{text}");
     let key = format!("backfill/job-{id}/results/1.csv");
     let report = world.s3(SOURCE_REGION).get_object().bucket(&reports).key(&key).send().await?;
     let text = String::from_utf8(report.body.collect().await?.to_vec())?;
@@ -121,8 +121,8 @@ async fn a_job_that_waits_for_approval_says_how_many_objects_it_has_and_what_the
     jobs.advance_to(&id, "Suspended").await?;
     let waiting = check_job(world).await?;
     assert_eq!(reason(&waiting, "Ready"), "AwaitingApproval");
-    let said = message(&waiting, "Ready");
-    assert!(said.contains("2 objects") && said.contains("$0.25") && said.contains("approved"), "{said}");
+    let text = message(&waiting, "Ready");
+    assert!(text.contains("2 objects") && text.contains("$0.25") && text.contains("approved"), "{text}");
     check_job(world).await?;
     assert!(arrived(&scene).await?.is_empty(), "nothing runs before someone approves it");
 
@@ -160,7 +160,7 @@ async fn a_second_backfill_of_a_replication_waits_for_the_first() -> Result<()> 
 }
 
 #[tokio::test]
-async fn the_calls_before_a_job_are_few_and_each_look_is_one() -> Result<()> {
+async fn the_calls_before_a_job_are_few_and_each_check_is_one() -> Result<()> {
     let scene = scene_with_objects("backfill-cost", &["one"]).await?;
     let (world, jobs) = (&scene.world, scene.world.jobs());
     let about = |calls: Vec<rig::Call>| -> Vec<String> {

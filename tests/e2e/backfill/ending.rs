@@ -24,8 +24,8 @@ async fn cancel_ends_a_running_job_and_the_status_says_how_far_it_was() -> Resul
     assert_eq!(jobs.only().await?["status"], "Cancelling");
     jobs.advance_to(&id, "Cancelled").await?;
     let status = wait_reason(world, "Cancelled").await?;
-    let said = message(&status, "Ready");
-    assert!(said.starts_with("cancelled") && said.contains("1 of 2 objects"), "{said}");
+    let text = message(&status, "Ready");
+    assert!(text.starts_with("cancelled") && text.contains("1 of 2 objects"), "{text}");
     assert!(condition(&status, "Stalled").is_some(), "kstatus: failed");
     assert_eq!(arrived(&scene).await?.len(), 1);
     assert!(roles_left(world).await?.is_empty());
@@ -93,8 +93,8 @@ async fn a_job_that_someone_else_cancels_or_that_s3_forgets_has_its_own_reason_a
     jobs.put(&id, "Cancelled", "too-expensive").await?;
     let status = check_job(world).await?;
     assert_eq!(reason(&status, "Ready"), "Cancelled");
-    let said = message(&status, "Ready");
-    assert!(said.contains("someone else") && said.contains("too-expensive"), "{said}");
+    let text = message(&status, "Ready");
+    assert!(text.contains("someone else") && text.contains("too-expensive"), "{text}");
     delete(world).await?;
     wait_gone(world).await?;
 

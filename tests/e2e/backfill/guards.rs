@@ -36,8 +36,8 @@ async fn a_backfill_waits_after_the_operators_own_write_of_the_configuration() -
     let world = &scene.world;
     apply(world, BACKFILL, json!({})).await?;
     let status = wait_reason(world, "Settling").await?;
-    let said = message(&status, "Ready");
-    assert!(said.contains(&scene.source) && said.contains("--backfill-settle"), "{said}");
+    let text = message(&status, "Ready");
+    assert!(text.contains(&scene.source) && text.contains("--backfill-settle"), "{text}");
     assert!(world.jobs().all().await?.is_empty());
     Ok(())
 }
@@ -73,8 +73,8 @@ async fn an_account_that_does_not_allow_backfills_refuses_them_until_it_does() -
     world.proxy.clear();
     apply(&world, BACKFILL, json!({})).await?;
     let status = wait_reason(&world, "NotAllowed").await?;
-    let said = message(&status, "Ready");
-    assert!(said.contains("spec.allow") && said.contains(&account), "{said}");
+    let text = message(&status, "Ready");
+    assert!(text.contains("spec.allow") && text.contains(&account), "{text}");
     assert!(world.proxy.calls().iter().all(|call| call.service != "s3control"));
     patch_account(&world, &account, json!({"spec": {"allow": ["Backfill"]}})).await?;
     job_id(&world).await?;
@@ -134,7 +134,7 @@ async fn a_backfill_of_no_replication_says_so() -> Result<()> {
     object["spec"]["replicationRef"]["name"] = json!("nothing");
     world.apply(&object.to_string()).await?;
     let status = wait_reason(world, "ReplicationNotReady").await?;
-    let said = message(&status, "Ready");
-    assert!(said.contains("nothing") && said.contains("kubectl get br"), "{said}");
+    let text = message(&status, "Ready");
+    assert!(text.contains("nothing") && text.contains("kubectl get br"), "{text}");
     Ok(())
 }

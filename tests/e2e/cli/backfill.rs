@@ -49,13 +49,13 @@ async fn a_backfill_that_awaits_approval_names_the_command_that_approves_it() ->
         "  → kubectl patch replicationbackfill {BACKFILL} -n {} --type merge -p '{{\"spec\":{{\"approved\":true}}}}'\n",
         world.namespace
     );
-    let said = screen.until(&approve).await?;
-    assert!(said.contains("waits: AwaitingApproval: ") && said.contains("1 object"), "{said}");
+    let shown = screen.until(&approve).await?;
+    assert!(shown.contains("waits: AwaitingApproval: ") && shown.contains("1 object"), "{shown}");
     patch(world, json!({"spec": {"approved": true}})).await?;
     wait_reason(world, "Running").await?;
     finish(world, &jobs, &id).await?;
     let end = screen.until("✓ backfill").await?;
-    assert!(!end.contains(&approve), "it is said once: {end}");
+    assert!(!end.contains(&approve), "it is printed once: {end}");
     assert_eq!(screen.ended()?, Some(0));
     Ok(())
 }
@@ -76,8 +76,8 @@ async fn a_replication_that_is_not_ready_does_not_end_the_wait() -> Result<()> {
     world.cluster().kubectl(["delete", "rbf", "other", "-n", &world.namespace])?;
     let mut screen = waiting(world, &[])?;
     let command = format!("  → s3-replication-operator status {NAME} -n {}\n", world.namespace);
-    let said = screen.until(&command).await?;
-    assert!(said.contains("waits: ReplicationNotReady: "), "{said}");
+    let shown = screen.until(&command).await?;
+    assert!(shown.contains("waits: ReplicationNotReady: "), "{shown}");
     scene.patch_spec(json!({"suspend": false})).await?;
     let id = job_id(world).await?;
     finish(world, &jobs, &id).await?;

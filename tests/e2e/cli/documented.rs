@@ -206,7 +206,7 @@ async fn type_in_the_command_line(terminal: &Terminal<'_>) -> Result<()> {
     ensure!(program.contains(r#""total": 1"#), "{shown}");
 
     let shown = terminal.type_in(COMMAND_LINE, "check orders").await?;
-    ensure!(shown.contains("✓ Ready (Applied") && shown.contains("S3 goes on to replicate"), "{shown}");
+    ensure!(shown.contains("✓ Ready (Applied") && shown.contains("S3 goes on replicating"), "{shown}");
     terminal.wait_for("Applied").await?;
 
     let shown = terminal.type_in(COMMAND_LINE, "report --from report.json").await?;

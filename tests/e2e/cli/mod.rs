@@ -52,9 +52,9 @@ async fn plan_shows_what_would_change_and_then_nothing() -> Result<()> {
     assert_eq!(code, Some(2), "{text}");
     assert!(text.starts_with(&format!("BucketReplication {}/orders: ", world.namespace)), "{text}");
     assert!(text.contains("in 5 writes"), "{text}");
-    let said = stderr(&person(&world).run(["plan", "-f", "-"], &resource).await?);
-    assert!(said.starts_with("note: no file contains an AwsAccount named default"), "{said}");
-    assert!(said.contains("--context"), "{said}");
+    let note = stderr(&person(&world).run(["plan", "-f", "-"], &resource).await?);
+    assert!(note.starts_with("note: no file contains an AwsAccount named default"), "{note}");
+    assert!(note.contains("--context"), "{note}");
     for step in [
         format!("enable versioning of bucket {source} in us-east-1"),
         format!("enable versioning of bucket {destination} in eu-west-1"),

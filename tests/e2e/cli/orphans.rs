@@ -106,7 +106,7 @@ async fn a_replication_that_its_resource_was_to_leave_behind_is_deleted_only_on_
 }
 
 #[tokio::test]
-async fn what_the_tags_of_another_cluster_name_is_never_touched() -> Result<()> {
+async fn a_role_with_the_tags_of_another_cluster_is_never_touched() -> Result<()> {
     let scene = Scene::named("orphans-other").ready().await?;
     abandon(&scene).await?;
     let world = &scene.world;
@@ -192,7 +192,7 @@ async fn roles_are_looked_for_at_the_path_that_an_account_imposes() -> Result<()
 }
 
 #[tokio::test]
-async fn what_is_unclear_is_named_with_the_way_to_clear_it_and_exits_with_two() -> Result<()> {
+async fn an_unclear_role_is_named_with_the_fix_and_exits_with_two() -> Result<()> {
     let scene = Scene::named("orphans-unclear").ready().await?;
     abandon(&scene).await?;
     pause(&scene).await?;
@@ -207,7 +207,7 @@ async fn what_is_unclear_is_named_with_the_way_to_clear_it_and_exits_with_two() 
 
     let (code, text, error) = orphans(world, &[]).await?;
     assert_eq!(code, Some(2), "{text}{error}");
-    assert!(text.starts_with("Nothing is certainly left over"), "{text}");
+    assert!(text.starts_with("No role, configuration or statement is certainly left over"), "{text}");
     assert!(text.contains(named) && text.contains("→ set what is missing"), "{text}");
     let (code, json, _) = orphans(world, &["-o", "json"]).await?;
     let findings: Value = serde_json::from_str(&json)?;

@@ -77,7 +77,7 @@ async fn a_report_has_the_verdict_the_map_and_the_buckets_that_do_not_replicate(
 }
 
 #[tokio::test]
-async fn what_may_not_be_read_is_unknown_and_never_fine() -> Result<()> {
+async fn a_bucket_that_may_not_be_read_is_unknown_and_never_fine() -> Result<()> {
     let scene = Scene::named("report-denied").ready().await?;
     let world = &scene.world;
     let secret = world.bucket("us-east-1").await?;

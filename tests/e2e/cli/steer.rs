@@ -80,7 +80,7 @@ async fn status_shows_one_as_a_tree_and_many_as_lines_and_its_code_says_whether_
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_an_error_that_says_how_to_go_on() -> Result<()> {
+async fn a_missing_resource_is_an_error_that_says_how_to_go_on() -> Result<()> {
     let world = World::new("cli-missing").await?;
     for subcommand in ["status", "check", "suspend", "resume", "backfill"] {
         let ended = run(editor(&world), &[subcommand, "nothing", "-n", &world.namespace]).await?;
@@ -120,7 +120,7 @@ async fn check_waits_for_the_operator_and_prints_what_came_of_it() -> Result<()>
         "the check has corrected it"
     );
 
-    // A person who may only read is told which right is missing.
+    // A person who may only read sees which right is missing.
     let denied = run(person(world), &["check", NAME, "-n", &world.namespace]).await?;
     assert_eq!(denied.code, Some(1));
     assert!(
@@ -132,7 +132,7 @@ async fn check_waits_for_the_operator_and_prints_what_came_of_it() -> Result<()>
 }
 
 #[tokio::test]
-async fn a_check_that_nobody_answers_ends_with_what_to_look_at() -> Result<()> {
+async fn a_check_that_nobody_answers_ends_with_what_to_check() -> Result<()> {
     let world = World::new("cli-nobody").await?;
     world.apply(&replication(NAME, "source-bucket", "dest-bucket").to_string()).await?;
     let ended = run(editor(&world), &["check", NAME, "-n", &world.namespace, "--timeout", "4s"]).await?;
@@ -320,10 +320,10 @@ async fn the_command_that_status_prints_replaces_an_account_with_a_wrong_id() ->
     world.apply(&resource.to_string()).await?;
     let mismatch = |status: &Value| crate::support::reason(status, "Ready") == "AccountMismatch";
     world.wait(NAME, mismatch, "to be refused").await?;
-    let said = run(person(&world), &["status", NAME, "-n", &world.namespace]).await?;
-    assert_eq!(said.code, Some(2), "{}", said.error);
-    let command = said.text.lines().find(|line| line.contains("kubectl replace --force"));
-    let command = command.and_then(|line| line.trim().strip_prefix("→ ")).context(said.text.clone())?;
+    let shown = run(person(&world), &["status", NAME, "-n", &world.namespace]).await?;
+    assert_eq!(shown.code, Some(2), "{}", shown.error);
+    let command = shown.text.lines().find(|line| line.contains("kubectl replace --force"));
+    let command = command.and_then(|line| line.trim().strip_prefix("→ ")).context(shown.text.clone())?;
     assert!(command.ends_with(&format!("# if {} is the right account", world.account)), "{command}");
 
     let kubectl = world.cluster().kubectl_program().parent().context("no folder")?;
@@ -341,7 +341,7 @@ async fn suspend_and_resume_say_what_they_mean_and_change_nothing_twice() -> Res
     let namespace = world.namespace.as_str();
     let suspended = run(editor(world), &["suspend", NAME, "-n", namespace]).await?;
     assert_eq!(suspended.code, Some(0), "{}", suspended.error);
-    assert!(suspended.text.contains("S3 goes on to replicate"), "{}", suspended.text);
+    assert!(suspended.text.contains("S3 goes on replicating"), "{}", suspended.text);
     let says = |status: &Value| crate::support::reason(status, "Ready") == "Suspended";
     let object = world.wait(NAME, says, "to be suspended").await?;
     let again = run(editor(world), &["suspend", NAME, "-n", namespace]).await?;

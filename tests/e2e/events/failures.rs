@@ -28,7 +28,7 @@ async fn the_reason_of_a_failure_event_reaches_replicating() -> Result<()> {
     let scene = EventScene::with("event-failure", &often).await?;
     let publish = |spec: &mut Value| spec["rules"][0]["destination"]["metrics"] = json!("Enabled");
     let (source, destination) = scene.replicate_with("orders", publish).await?;
-    // The operator must not mend what the test breaks.
+    // The operator must not fix what the test breaks.
     patch(&scene.world, "orders", json!({"spec": {"managementPolicy": "Observe"}})).await?;
     let iam = scene.world.iam();
     iam.delete_role_policy().role_name("orders-role").policy_name(crate::support::POLICY).send().await?;

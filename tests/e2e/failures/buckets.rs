@@ -125,8 +125,8 @@ async fn a_bucket_of_another_account_is_refused() -> Result<()> {
         headers: vec![("x-amz-bucket-region".to_owned(), "eu-west-1".to_owned())],
         body: String::new(),
     };
-    let second_look = Matcher::operation("HeadBucket").about(&destination).nth(2);
-    world.proxy.inject(Fault::always(second_look, answer));
+    let second_head = Matcher::operation("HeadBucket").about(&destination).nth(2);
+    world.proxy.inject(Fault::always(second_head, answer));
     world.apply(&replication("orders", &source, &destination).to_string()).await?;
     let refused = |status: &Value| reason(status, "Ready") == "WrongBucketOwner";
     let found = world.wait("orders", refused, "to be refused").await?;

@@ -1,5 +1,5 @@
-//! Failures of AWS: what the resource reports, when the operator tries again, and that it continues automatically once AWS
-//! answers. Every failure is injected between the operator and AWS.
+//! Failures of AWS: what the resource reports, when the operator tries again, and that it continues automatically once
+//! AWS answers. Every failure is injected between the operator and AWS.
 
 mod buckets;
 mod connection;
@@ -140,7 +140,7 @@ impl Failure {
         let third = check_now(world, name).await?;
         let conditions = |object: &Value| object["status"]["conditions"].clone();
         ensure!(conditions(&third) == conditions(&second), "two tries differ: {second:#} {third:#}");
-        ensure!(reported == events(world, name).await?, "two tries tell an event each");
+        ensure!(reported == events(world, name).await?, "two tries publish an event each");
         let written = changes(world, name, &second, &third).await?;
         ensure!(written == 2, "written {} times in a try that had the same outcome", written - 1);
 

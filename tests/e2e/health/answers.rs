@@ -50,7 +50,7 @@ async fn the_pages_of_an_answer_are_one_answer() -> Result<()> {
 #[tokio::test]
 async fn an_answer_that_lacks_points_is_not_taken_for_a_whole_one() -> Result<()> {
     let scene = scene_named("parts").empty().await?;
-    for (status, told) in [
+    for (status, reported) in [
         ("PartialData", "(PartialData: the answer lacks some of the points)"),
         ("InternalError", "(InternalError: InternalError for the test)"),
         ("", "(the answer lacks a series that was requested)"),
@@ -59,9 +59,9 @@ async fn an_answer_that_lacks_points_is_not_taken_for_a_whole_one() -> Result<()
         scene.apply(publish_metrics).await?;
         let unread = |held: &Value| {
             let (verdict, reason, message) = replicating(held);
-            (verdict, reason) == ("Unknown", "AwsUnavailable") && message.contains(told)
+            (verdict, reason) == ("Unknown", "AwsUnavailable") && message.contains(reported)
         };
-        wait(&scene, unread, told).await.with_context(|| format!("{status:?}"))?;
+        wait(&scene, unread, reported).await.with_context(|| format!("{status:?}"))?;
     }
     scene.world.answer_metrics(&scene.source, Value::Null).await?;
     scene.wait_verdict("NothingPending").await.map(drop)
@@ -86,9 +86,9 @@ async fn a_series_that_is_refused_is_unknown_and_the_other_rules_are_judged() ->
     let first = of("ReplicateToEU").context("the first rule")?;
     assert_eq!(first["verdict"], "Arriving", "{rules:#}");
     let message = replicating(&status).2;
-    let told =
+    let reported =
         "not known: cloudwatch:GetMetricData on us-east-1 is denied (Forbidden: Forbidden for the test)";
-    assert!(message.contains(told), "{message}");
+    assert!(message.contains(reported), "{message}");
 
     scene.world.answer_metrics(&scene.source, Value::Null).await?;
     let all = |held: &Value| {
@@ -99,7 +99,7 @@ async fn a_series_that_is_refused_is_unknown_and_the_other_rules_are_judged() ->
 }
 
 #[tokio::test]
-async fn throttling_is_told_until_metrics_can_be_read() -> Result<()> {
+async fn throttling_is_reported_until_metrics_can_be_read() -> Result<()> {
     let scene = scene_named("throttled").fail_fast().empty().await?;
     let throttled = Answer::error(400, "ThrottlingException", "Rate exceeded");
     scene.world.proxy.inject(Fault::always(Matcher::operation("GetMetricData"), throttled));

@@ -1,4 +1,4 @@
-//! Replication is broken, and mended.
+//! Replication is broken, and fixed.
 
 use anyhow::Result;
 use aws_sdk_s3::types::{
@@ -48,17 +48,17 @@ impl Breakage {
         }
     }
 
-    /// Breaks replication, reads what the status says, mends it, and reads that objects arrive again.
-    async fn is_told_and_mended(self, name: &str) -> Result<()> {
+    /// Breaks replication, reads what the status says, fixes it, and reads that objects arrive again.
+    async fn is_reported_and_fixed(self, name: &str) -> Result<()> {
         let broken = Broken::new(self, name).await?;
         broken.break_it().await?;
         fails(&broken.scene, self.cause(broken.closed_key().1).as_deref()).await?;
-        broken.mend().await?;
+        broken.fix().await?;
         let status = broken.scene.write_until("ObjectsArriving").await?;
         assert_eq!(replicating(&status).0, "True");
         let expected = format!("objects arrive: rule ReplicateToEU to {}", broken.scene.destination);
         assert_eq!(replicating(&status).2, expected);
-        assert!(status["health"]["failedSince"].is_null(), "the count begins anew: {status:#}");
+        assert!(status["health"]["failedSince"].is_null(), "the count begins again: {status:#}");
         assert!(status["health"]["rules"][0]["failed"].is_null(), "{status:#}");
         Ok(())
     }
@@ -151,10 +151,10 @@ impl Broken {
         Ok(())
     }
 
-    async fn mend(&self) -> Result<()> {
+    async fn fix(&self) -> Result<()> {
         let Broken { scene, abroad, .. } = self;
         match self.breakage {
-            // The operator mends what is its own.
+            // The operator fixes what is its own.
             Breakage::Trust => drop(scene.manage("Enforce").await?),
             Breakage::Deny => {
                 let iam = scene.world.iam();
@@ -166,9 +166,9 @@ impl Broken {
             Breakage::BucketPolicy => self.put_bucket_policy().await?,
             Breakage::Gone => {
                 scene.world.create_bucket(abroad, DESTINATION_REGION, &scene.destination).await?;
-                mend_versioning(scene).await?;
+                fix_versioning(scene).await?;
             }
-            Breakage::Versioning => mend_versioning(scene).await?,
+            Breakage::Versioning => fix_versioning(scene).await?,
         }
         Ok(())
     }
@@ -235,7 +235,7 @@ pub(super) async fn break_versioning(scene: &Scene) -> Result<()> {
     scene.world.set_versioning(DESTINATION_REGION, &scene.destination, suspended).await
 }
 
-pub(super) async fn mend_versioning(scene: &Scene) -> Result<()> {
+pub(super) async fn fix_versioning(scene: &Scene) -> Result<()> {
     let enabled = BucketVersioningStatus::Enabled;
     scene.world.set_versioning(DESTINATION_REGION, &scene.destination, enabled).await
 }
@@ -259,13 +259,13 @@ async fn fails(scene: &Scene, cause: Option<&str>) -> Result<()> {
     scene.check().await?;
     let found = |status: &Value| {
         let (_, reason, message) = replicating(status);
-        let told = message.split_once("; the likely cause: ").map(|(_, why)| why);
-        let is_told = match cause {
-            Some(cause) => told.is_some_and(|told| told.contains(cause)),
+        let reported = message.split_once("; the likely cause: ").map(|(_, why)| why);
+        let is_reported = match cause {
+            Some(cause) => reported.is_some_and(|reported| reported.contains(cause)),
             // Nothing of the operator's own explains it: the message says how to learn why.
-            None => told.is_none() && message.contains("OperationFailedReplication"),
+            None => reported.is_none() && message.contains("OperationFailedReplication"),
         };
-        reason == "ObjectsFailing" && is_told
+        reason == "ObjectsFailing" && is_reported
     };
     let object = scene.world.wait(NAME, found, &format!("to name {cause:?}")).await?;
     let status = object["status"].clone();
@@ -280,45 +280,46 @@ async fn fails(scene: &Scene, cause: Option<&str>) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_trust_policy_without_s3_is_told_and_objects_arrive_again_once_it_is_mended() -> Result<()> {
-    Breakage::Trust.is_told_and_mended("health-trust").await
+async fn a_trust_policy_without_s3_is_reported_and_objects_arrive_again_once_it_is_fixed() -> Result<()> {
+    Breakage::Trust.is_reported_and_fixed("health-trust").await
 }
 
 #[tokio::test]
-async fn an_explicit_deny_on_the_role_is_told_and_objects_arrive_again_once_it_is_gone() -> Result<()> {
-    Breakage::Deny.is_told_and_mended("health-deny").await
+async fn an_explicit_deny_on_the_role_is_reported_and_objects_arrive_again_once_it_is_gone() -> Result<()> {
+    Breakage::Deny.is_reported_and_fixed("health-deny").await
 }
 
 #[tokio::test]
-async fn a_key_that_does_not_name_the_role_is_told_and_objects_arrive_again_once_it_names_its_account()
+async fn a_key_that_does_not_name_the_role_is_reported_and_objects_arrive_again_once_it_names_its_account()
 -> Result<()> {
-    Breakage::KeyPolicy.is_told_and_mended("health-key").await
+    Breakage::KeyPolicy.is_reported_and_fixed("health-key").await
 }
 
 #[tokio::test]
-async fn a_key_of_the_source_that_does_not_name_the_role_is_told_and_objects_arrive_again_once_it_names_its_account()
+async fn a_key_of_the_source_that_does_not_name_the_role_is_reported_and_objects_arrive_again_once_it_names_its_account()
 -> Result<()> {
-    Breakage::SourceKeyPolicy.is_told_and_mended("health-source-key").await
+    Breakage::SourceKeyPolicy.is_reported_and_fixed("health-source-key").await
 }
 
 #[tokio::test]
-async fn a_removed_policy_of_a_bucket_abroad_is_told_and_objects_arrive_again_once_it_is_back() -> Result<()>
+async fn a_removed_policy_of_a_bucket_of_another_account_is_reported_and_objects_arrive_again_once_it_is_back()
+-> Result<()> {
+    Breakage::BucketPolicy.is_reported_and_fixed("health-abroad").await
+}
+
+#[tokio::test]
+async fn a_missing_destination_is_reported_and_objects_arrive_again_once_it_is_back() -> Result<()> {
+    Breakage::Gone.is_reported_and_fixed("health-gone").await
+}
+
+#[tokio::test]
+async fn a_destination_without_versioning_is_reported_and_objects_arrive_again_once_it_has_it() -> Result<()>
 {
-    Breakage::BucketPolicy.is_told_and_mended("health-abroad").await
+    Breakage::Versioning.is_reported_and_fixed("health-versioning").await
 }
 
 #[tokio::test]
-async fn a_destination_that_is_gone_is_told_and_objects_arrive_again_once_it_is_back() -> Result<()> {
-    Breakage::Gone.is_told_and_mended("health-gone").await
-}
-
-#[tokio::test]
-async fn a_destination_without_versioning_is_told_and_objects_arrive_again_once_it_has_it() -> Result<()> {
-    Breakage::Versioning.is_told_and_mended("health-versioning").await
-}
-
-#[tokio::test]
-async fn what_the_operator_corrects_is_told_as_the_cause_of_what_failed_before() -> Result<()> {
+async fn a_correction_is_named_as_the_cause_of_failures_before_it() -> Result<()> {
     let scene = scene_named("health-corrected").ready().await?;
     scene.wait_verdict("NothingPending").await?;
     break_versioning(&scene).await?;
@@ -329,8 +330,8 @@ async fn what_the_operator_corrects_is_told_as_the_cause_of_what_failed_before()
         "; the likely cause: AWS differed from the spec in BucketVersioning {} status, which the operator has corrected",
         scene.destination
     );
-    let told = |status: &Value| replicating(status).2.contains(&cause);
-    scene.world.wait(NAME, told, "to name what was corrected").await.map(drop)
+    let reported = |status: &Value| replicating(status).2.contains(&cause);
+    scene.world.wait(NAME, reported, "to name what was corrected").await.map(drop)
 }
 
 #[tokio::test]
@@ -356,7 +357,7 @@ async fn objects_that_stay_pending_are_late_and_arrive_once_released() -> Result
 }
 
 #[tokio::test]
-async fn a_failure_event_tells_the_reason_of_s3_and_what_to_do() -> Result<()> {
+async fn a_failure_event_gives_the_reason_of_s3_and_what_to_do() -> Result<()> {
     let world = World::new("health-event").await?;
     let queue = world.event_queue().await?;
     let operator = operator_of(&world).args(OFTEN).args(["--event-queue", queue.as_str()]).start().await?;
@@ -370,10 +371,10 @@ async fn a_failure_event_tells_the_reason_of_s3_and_what_to_do() -> Result<()> {
 
     break_versioning(&scene).await?;
     scene.write_object("lost").await?;
-    let told = |status: &Value| {
+    let reported = |status: &Value| {
         replicating(status).2.contains("; S3 reports DstBucketUnversioned: the destination has no versioning")
     };
-    let object = scene.world.wait(NAME, told, "to quote S3").await?;
+    let object = scene.world.wait(NAME, reported, "to quote S3").await?;
     let rule = &object["status"]["health"]["rules"][0];
     assert_eq!(rule["reason"], "DstBucketUnversioned", "{rule:#}");
     Ok(())

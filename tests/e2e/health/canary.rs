@@ -52,7 +52,7 @@ fn result(status: &Value) -> &str {
     status["health"]["canary"]["result"].as_str().unwrap_or_default()
 }
 
-/// Waits until the status tells the result of a canary.
+/// Waits until the status has the result of a canary.
 async fn wait_result(world: &World, wanted: &str) -> Result<Value> {
     let found = world.wait(NAME, |status| result(status).starts_with(wanted), wanted).await?;
     Ok(found["status"].clone())
@@ -421,7 +421,7 @@ async fn a_pending_canary_is_not_deleted_before_its_end_by_the_next_operator_eit
 }
 
 #[tokio::test]
-async fn what_a_bare_status_about_a_canary_means_is_asked_by_a_call_with_a_body() -> Result<()> {
+async fn a_bare_status_about_a_canary_causes_a_call_whose_answer_has_a_body() -> Result<()> {
     let scene = Scene::named("bare").fail_fast().empty().await?;
     scene.world.hold_replication(&scene.source, 60).await?;
     scene.apply(asks_for_canaries).await?;

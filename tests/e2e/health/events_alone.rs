@@ -7,7 +7,7 @@ use rig::World;
 use rig::world::DEADLINE;
 use serde_json::json;
 
-use super::breakage::{break_versioning, mend_versioning, send_failures};
+use super::breakage::{break_versioning, fix_versioning, send_failures};
 use super::{DESTINATION_REGION, SOURCE_REGION, Scene, publish_metrics, replicating};
 use crate::support::{NAME, operator_of};
 
@@ -30,11 +30,11 @@ async fn a_failure_event_reaches_the_verdict_where_no_metrics_are_read() -> Resu
     let failing = scene.wait_verdict("ObjectsFailing").await?;
     let (verdict, _, message) = replicating(&failing);
     assert_eq!(verdict, "False");
-    let told = format!(
+    let reported = format!(
         "1 operation of rule ReplicateToEU to {} failed; S3 reports DstBucketUnversioned: ",
         scene.destination
     );
-    assert!(message.contains(&told), "{message}");
+    assert!(message.contains(&reported), "{message}");
     let rule = &failing["health"]["rules"][0];
     assert_eq!((&rule["failed"], &rule["reason"]), (&json!(1), &json!("DstBucketUnversioned")), "{rule:#}");
 
@@ -46,7 +46,7 @@ async fn a_failure_event_reaches_the_verdict_where_no_metrics_are_read() -> Resu
     assert_eq!(scene.readings(SOURCE_REGION) + scene.readings(DESTINATION_REGION), 0);
 
     // A canary that arrives later proves that objects do.
-    mend_versioning(&scene).await?;
+    fix_versioning(&scene).await?;
     scene.manage("Enforce").await?;
     scene.patch_spec(json!({"health": {"canary": {}}})).await?;
     // Within the minute of the failure a canary proves nothing; each requested check sends one.

@@ -9,8 +9,8 @@ mod breakage;
 mod canary;
 mod dashboard;
 mod events_alone;
-mod mending;
 mod outage;
+mod retried_failures;
 mod sweep;
 
 use anyhow::Result;

@@ -75,7 +75,7 @@ async fn scraped(address: SocketAddr, wanted: impl Fn(&Scrape) -> bool, what: &s
         if wanted(&scrape) {
             return Ok(scrape);
         }
-        ensure!(start.elapsed() < DEADLINE, "the metrics do not tell {what}:\n{}", scrape.text);
+        ensure!(start.elapsed() < DEADLINE, "the metrics do not show {what}:\n{}", scrape.text);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -338,7 +338,7 @@ async fn a_stored_resource_that_todays_validation_refuses_can_still_be_deleted()
         // The API server keeps invalid values that were stored before, so the status and the finalizer can be changed.
         let generation = world.get(name).await?["metadata"]["generation"].clone();
         let seen = |status: &Value| status["observedGeneration"] == generation;
-        world.wait(name, seen, "to have been looked at").await.with_context(|| *name)?;
+        world.wait(name, seen, "to have been checked").await.with_context(|| *name)?;
         world.api().delete(name, &DeleteParams::default()).await?;
         world.wait_gone(name).await?;
         assert_eq!(

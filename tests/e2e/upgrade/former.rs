@@ -10,7 +10,7 @@ use kube::Api;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use rig::aws_state::AwsState;
 use rig::emulator::SECRET;
-use rig::former::{self, FormerState, without_bookkeeping};
+use rig::former_release::{self, FormerState, without_bookkeeping};
 use rig::operator::OperatorBuilder;
 use rig::pages::Block;
 use rig::world::{World, condition};
@@ -40,7 +40,7 @@ pub fn use_former_definitions(world: &World) -> Result<()> {
     let newer = ["delete", "crd", "replicationbackfills.s3replication.dev"];
     let deleted = world.cluster().kubectl(newer)?;
     ensure!(deleted.status.success(), "{}", String::from_utf8_lossy(&deleted.stderr));
-    world.cluster().apply_crds(&former::crds())
+    world.cluster().apply_crds(&former_release::crds())
 }
 
 /// Creates the namespace of the resources.
@@ -80,7 +80,7 @@ pub fn type_in(world: &World, block: &Block) -> Result<String> {
         .env("KUBECONFIG", world.cluster().admin_kubeconfig())
         .env("KUBECACHEDIR", paths::rig().join("kubectl-cache"))
         .output()?;
-    ensure!(typed.status.success(), "{}: {}", block.place(), String::from_utf8_lossy(&typed.stderr));
+    ensure!(typed.status.success(), "{}: {}", block.location(), String::from_utf8_lossy(&typed.stderr));
     Ok(String::from_utf8_lossy(&typed.stdout).into_owned())
 }
 

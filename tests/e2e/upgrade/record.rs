@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use rig::aws_state::AwsState;
-use rig::former::{FormerState, LeftObjects};
+use rig::former_release::{FormerState, LeftObjects};
 use rig::operator::Operator;
 use rig::world::{DEADLINE, World};
 use rig::{Answer, Fault, GateAt, Matcher};

@@ -213,8 +213,8 @@ impl Emulated<'_> {
         let mut create = s3.create_bucket().bucket(name);
         // S3 rejects us-east-1 as an explicit location.
         if region != "us-east-1" {
-            let place = BucketLocationConstraint::from(region.as_str());
-            let configuration = CreateBucketConfiguration::builder().location_constraint(place).build();
+            let location = BucketLocationConstraint::from(region.as_str());
+            let configuration = CreateBucketConfiguration::builder().location_constraint(location).build();
             create = create.create_bucket_configuration(configuration);
         }
         create.send().await?;

@@ -4,6 +4,7 @@
 use anyhow::{Context, Result};
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider, SharedHttpClient};
 use aws_sdk_sts::types::Credentials as Session;
+use aws_types::SdkConfig;
 
 use crate::emulator::SECRET;
 
@@ -64,66 +65,37 @@ impl Clients {
 
     /// S3 in a region.
     pub fn s3(&self, region: &str) -> aws_sdk_s3::Client {
-        let config = aws_sdk_s3::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .endpoint_url(&self.endpoint)
-            .credentials_provider(self.provider())
-            .http_client(self.http.clone())
-            .region(Region::new(region.to_owned()))
-            .force_path_style(true)
-            .build();
-        aws_sdk_s3::Client::from_conf(config)
+        let config = aws_sdk_s3::config::Builder::from(&self.config(region)).force_path_style(true);
+        aws_sdk_s3::Client::from_conf(config.build())
     }
 
     /// IAM, which is global.
     pub fn iam(&self) -> aws_sdk_iam::Client {
-        let config = aws_sdk_iam::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .endpoint_url(&self.endpoint)
-            .credentials_provider(self.provider())
-            .http_client(self.http.clone())
-            .region(Region::new("us-east-1"))
-            .build();
-        aws_sdk_iam::Client::from_conf(config)
+        aws_sdk_iam::Client::new(&self.config("us-east-1"))
     }
 
     /// KMS in a region.
     pub fn kms(&self, region: &str) -> aws_sdk_kms::Client {
-        let config = aws_sdk_kms::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .endpoint_url(&self.endpoint)
-            .credentials_provider(self.provider())
-            .http_client(self.http.clone())
-            .region(Region::new(region.to_owned()))
-            .build();
-        aws_sdk_kms::Client::from_conf(config)
+        aws_sdk_kms::Client::new(&self.config(region))
     }
 
     /// SQS in a region.
     pub fn sqs(&self, region: &str) -> aws_sdk_sqs::Client {
-        let config = aws_sdk_sqs::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .endpoint_url(&self.endpoint)
-            .credentials_provider(self.provider())
-            .http_client(self.http.clone())
-            .region(Region::new(region.to_owned()))
-            .build();
-        aws_sdk_sqs::Client::from_conf(config)
+        aws_sdk_sqs::Client::new(&self.config(region))
     }
 
     /// STS.
     pub fn sts(&self) -> aws_sdk_sts::Client {
-        let config = aws_sdk_sts::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .endpoint_url(&self.endpoint)
-            .credentials_provider(self.provider())
-            .http_client(self.http.clone())
-            .region(Region::new("us-east-1"))
-            .build();
-        aws_sdk_sts::Client::from_conf(config)
+        aws_sdk_sts::Client::new(&self.config("us-east-1"))
     }
 
-    fn provider(&self) -> SharedCredentialsProvider {
-        SharedCredentialsProvider::new(self.credentials.clone())
+    fn config(&self, region: &str) -> SdkConfig {
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(&self.endpoint)
+            .credentials_provider(SharedCredentialsProvider::new(self.credentials.clone()))
+            .http_client(self.http.clone())
+            .region(Region::new(region.to_owned()))
+            .build()
     }
 }

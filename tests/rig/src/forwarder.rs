@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_down_refuses_and_comes_up_again() -> Result<()> {
+    async fn a_forwarder_that_is_down_refuses_and_comes_up_again() -> Result<()> {
         let forwarder = Forwarder::start(echo().await?).await?;
         let mut open = TcpStream::connect(forwarder.address()).await?;
         assert_eq!(say(&mut open).await?, 7);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_forgotten_carries_nothing_and_new_connections_work() -> Result<()> {
+    async fn a_forgotten_connection_carries_nothing_and_new_ones_work() -> Result<()> {
         let forwarder = Forwarder::start(echo().await?).await?;
         let mut open = TcpStream::connect(forwarder.address()).await?;
         assert_eq!(say(&mut open).await?, 7);
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_silent_says_all_once_it_comes_up() -> Result<()> {
+    async fn a_silent_connection_delivers_everything_once_it_comes_up() -> Result<()> {
         let forwarder = Forwarder::start(echo().await?).await?;
         let mut open = TcpStream::connect(forwarder.address()).await?;
         forwarder.go_silent();

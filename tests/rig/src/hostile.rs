@@ -1,7 +1,8 @@
 //! Attacks of a tenant that may write `BucketReplication`s in one namespace, and has no other right.
 //!
 //! In: an [`Attack`] and its size. Out: objects and changes in the tenant's namespace. `cargo scale --hostile` runs
-//! them in full size and measures, the end-to-end tests run them in a small size and assert on bounds.
+//! them in full size and measures, the end-to-end tests run them in a small size and assert on bounds. A new attack
+//! begins here, as a variant of [`Attack`].
 
 use ::kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use anyhow::{Context, Result};

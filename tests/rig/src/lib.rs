@@ -13,7 +13,7 @@ pub mod aws_state;
 pub mod clients;
 pub mod cluster;
 pub mod emulator;
-pub mod former;
+pub mod former_release;
 pub mod forwarder;
 pub mod hostile;
 pub mod jobs;

@@ -183,7 +183,7 @@ fn image_variables() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// # Errors
 /// If it does not compile; the error quotes Cargo.
 pub fn build() -> Result<PathBuf> {
-    let exe = std::env::current_exe().context("cannot tell where this program is")?;
+    let exe = std::env::current_exe().context("cannot find this program")?;
     let release = exe.components().any(|part| part.as_os_str() == "release");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut spec = Spec::new("cargo-build", cargo)

@@ -22,7 +22,7 @@ pub struct Block {
 }
 
 impl Block {
-    pub fn place(&self) -> String {
+    pub fn location(&self) -> String {
         format!("{}:{}", self.page, self.line)
     }
 
@@ -108,7 +108,7 @@ mod tests {
     fn a_block_is_found_by_its_words_and_not_where_several_have_them() -> Result<()> {
         let by = "tests/e2e/cli/documented.rs";
         let found = block("docs/reasons.md", "kubectl get br -A", by)?;
-        assert!(found.place().starts_with("docs/reasons.md:") && found.text.contains("kubectl events"));
+        assert!(found.location().starts_with("docs/reasons.md:") && found.text.contains("kubectl events"));
         assert!(block("docs/first-replication.md", "kubectl", by).is_err(), "several");
         assert!(
             block("docs/reasons.md", "kubectl get br -A", "tests/e2e/main.rs").is_err(),

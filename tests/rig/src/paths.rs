@@ -30,7 +30,7 @@ pub fn sources() -> &'static Path {
 
 /// Cargo's target directory.
 ///
-/// The running program is inside it, whatever set its place (environment,
+/// The running program is inside it, whatever set its location (environment,
 /// configuration or flag): Cargo marks the directory with `CACHEDIR.TAG`.
 pub fn target() -> PathBuf {
     let beside_us = env::current_exe().ok().and_then(|exe| {
@@ -58,8 +58,8 @@ pub fn log_file(name: &str) -> Result<PathBuf> {
     Ok(dir.join(format!("{name}-{}.log", next())))
 }
 
-/// A new, empty directory of this run, for files that are not a child's data. [`remove_scratch`] removes it, or a later run
-/// does ([`prune`]).
+/// A new, empty directory of this run, for files that are not a child's data. [`remove_scratch`] removes it, or a later
+/// run does ([`prune`]).
 pub fn scratch_dir(name: &str) -> Result<PathBuf> {
     let dir = fresh("data", name)?;
     scratch().push(dir.clone());

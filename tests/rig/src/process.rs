@@ -133,11 +133,11 @@ impl Spec {
         let pid =
             pid.trim().parse().with_context(|| format!("the guard of {} did not start it", self.name))?;
 
-        let (tell, exited) = watch::channel(None);
+        let (sender, exited) = watch::channel(None);
         thread::spawn(move || {
             let code = guard.wait().ok().and_then(|status| status.code());
             // The receiver may be gone.
-            let _ = tell.send(Some(code.unwrap_or(-1)));
+            let _ = sender.send(Some(code.unwrap_or(-1)));
         });
         Ok(Process { name: self.name, pid, log, control: Mutex::new(Some(control)), exited })
     }

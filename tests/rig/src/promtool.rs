@@ -18,8 +18,8 @@ pub fn promtool(args: &[&str], files: &[(&str, &str)]) -> Result<()> {
         Command::new("promtool").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if there.is_err() {
         require_none(std::env::var_os(REQUIRED).as_deref())?;
-        static SAID: Once = Once::new();
-        SAID.call_once(|| {
+        static REPORTED: Once = Once::new();
+        REPORTED.call_once(|| {
             crate::progress::say(
                 "promtool is not on the PATH: alerts and dashboard are not put before Prometheus \
                  (on Debian and Ubuntu: apt install prometheus)",

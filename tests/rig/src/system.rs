@@ -103,7 +103,7 @@ pub fn find(program: &str) -> Option<PathBuf> {
     dirs.map(|dir| dir.join(program)).find(|path| path.is_file())
 }
 
-/// The PATH with the places of root's programs.
+/// The PATH with the folders of root's programs.
 pub fn path() -> String {
     let own = env::var("PATH").unwrap_or_default();
     [own.as_str()].into_iter().chain(SYSTEM_PATHS).collect::<Vec<_>>().join(":")

@@ -203,7 +203,7 @@ async fn a_write_can_happen_without_its_answer_or_be_held() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_aws_refuses_is_refused() -> Result<()> {
+async fn requests_that_aws_refuses_are_refused() -> Result<()> {
     let world = World::new("smoke-refuse").await?;
     let source = world.versioned_bucket(REGION).await?;
     let s3 = world.through_proxy().s3(REGION);

@@ -61,7 +61,7 @@ async fn lead_to_the_end() -> Result<()> {
         block(PAGE, "backfill orders-to-eu", file!())?,
     ];
     for block in blocks {
-        ensure!(steps.contains(&block.text), "{} is not among the steps:\n{steps}", block.place());
+        ensure!(steps.contains(&block.text), "{} is not among the steps:\n{steps}", block.location());
     }
 
     let script = format!("set -eu\n{environment}\n{PERSON}\n{steps}\n");

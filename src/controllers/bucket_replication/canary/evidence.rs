@@ -143,7 +143,7 @@ pub fn ended(evidence: &mut Evidence, flight: &Flight) {
                 ),
             },
             CanaryEnding::Abandoned => CanaryOutcome::Failed {
-                why: format!("it was pending for a day, and bucket {bucket} did not get it"),
+                why: format!("it was pending for a day, and bucket {bucket} did not receive it"),
             },
             CanaryEnding::NotEligible => {
                 canary.refused = Some(NOT_ELIGIBLE.to_owned());

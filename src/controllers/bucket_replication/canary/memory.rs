@@ -1,4 +1,4 @@
-//! What is remembered of the canaries of one resource between reconciles.
+//! Remembers the canaries of one resource between reconciles.
 //!
 //! In: canaries that were written, and when something is due. Out: the same. Everything else is in S3 and in the status:
 //! a process that starts lists the places that the status names, and takes up what it finds there.

@@ -35,9 +35,9 @@ use crate::replication::health::canary::place;
 use crate::replication::health::{Evidence, Judged, Judging, judge};
 use crate::runtime::Error;
 
-/// What a turn leads to.
+/// What a round leads to.
 #[derive(Debug, Default)]
-pub struct Turn {
+pub struct RoundResult {
     /// When to go on; `None`: when the resource is checked.
     pub wake: Option<Duration>,
     /// Whether the verdict, or a figure of it, is another one now.
@@ -65,12 +65,12 @@ pub fn expect<C, K>(resource: &BucketReplication, uid: &str, cx: &Context<C, K>)
 ///
 /// # Errors
 /// The API server did not do what was asked of it. A failure of AWS is tried again, or is evidence.
-pub async fn turn<C: Cloud, K: Cluster>(
+pub async fn run_round<C: Cloud, K: Cluster>(
     resource: &Resource<'_>,
     status: &BucketReplicationStatus,
     fresh: bool,
     cx: &Context<C, K>,
-) -> Result<Turn, Error> {
+) -> Result<RoundResult, Error> {
     let Resource { target, spec, .. } = resource;
     let uid = &target.key.uid;
     let may_write = spec.management_policy == ManagementPolicy::Enforce && !spec.suspend;
@@ -86,7 +86,7 @@ pub async fn turn<C: Cloud, K: Cluster>(
     }
     if needs_nothing {
         target.memory.set_canaries(None);
-        return Ok(Turn::default());
+        return Ok(RoundResult::default());
     }
     if fresh || is_newly_allowed(&canaries, cx) {
         canaries.round_at = None;
@@ -122,7 +122,7 @@ pub async fn turn<C: Cloud, K: Cluster>(
     let now = cx.clock.timestamp();
     // Time alone makes a canary late.
     let then = verdict(resource, status, &before, judged_at.unwrap_or(now));
-    Ok(Turn { wake, changed: then != verdict(resource, status, &cx.evidence.get(uid), now) })
+    Ok(RoundResult { wake, changed: then != verdict(resource, status, &cx.evidence.get(uid), now) })
 }
 
 /// Whether an account allows canaries by now for the lack of which some were refused.
@@ -148,7 +148,7 @@ fn verdict(
     (reason, message, health.and_then(|health| health.canary).and_then(|canary| canary.result))
 }
 
-/// What a turn begins with.
+/// What a round begins with.
 struct Beginning<'a> {
     status: &'a BucketReplicationStatus,
     /// The canaries that the spec asks for, unless nothing may be written.
@@ -157,7 +157,7 @@ struct Beginning<'a> {
     places: BTreeSet<CanaryPlace>,
 }
 
-/// One turn with an identity in AWS. Returns when to go on.
+/// One round with an identity in AWS. Returns when to go on.
 async fn go_on<C: Cloud, K: Cluster>(
     resource: &Resource<'_>,
     beginning: Beginning<'_>,
@@ -167,12 +167,12 @@ async fn go_on<C: Cloud, K: Cluster>(
     let Beginning { status, wanted, places } = beginning;
     let now = cx.clock.now();
     let ready = is_ready(status);
-    let round = wanted.filter(|_| ready && canaries.round_is_due(now));
+    let due = wanted.filter(|_| ready && canaries.round_is_due(now));
     let tidies = wanted.is_none();
     let is_swept = !canaries.must_sweep(tidies, now);
-    let is_idle = is_swept && canaries.flights.is_empty() && round.is_none();
+    let is_idle = is_swept && canaries.flights.is_empty() && due.is_none();
     // Without flights and places there is nothing to sweep.
-    let is_new = canaries.flights.is_empty() && places.is_empty() && round.is_none();
+    let is_new = canaries.flights.is_empty() && places.is_empty() && due.is_none();
     if is_idle || is_new {
         return Ok(next_round(wanted, canaries, cx).filter(|_| ready));
     }
@@ -196,7 +196,7 @@ async fn go_on<C: Cloud, K: Cluster>(
             let _ = cx.cloud.connect_also(&mut clients, &account, &resource.id).await;
         }
     }
-    let mut turn = Round {
+    let mut round = Round {
         resource,
         status: status.clone(),
         accounts: &accounts,
@@ -206,13 +206,13 @@ async fn go_on<C: Cloud, K: Cluster>(
         is_confirmed: false,
         cx,
     };
-    turn.extend().await?;
-    let failed = turn.sweep(round.is_some() || tidies).await? | turn.advance().await?;
+    round.extend().await?;
+    let failed = round.sweep(due.is_some() || tidies).await? | round.advance().await?;
     // One that another process sent has to be gone before the next is written in its place.
-    let waits = turn.canaries.flights.iter().any(|flight| flight.arrivals.is_empty());
-    let sent = match (round, wanted) {
-        (Some(canary), _) if !failed && !waits => turn.send(canary).await?,
-        (None, None) => turn.forget_places(&BTreeSet::new()).await.map(|()| true)?,
+    let waits = round.canaries.flights.iter().any(|flight| flight.arrivals.is_empty());
+    let sent = match (due, wanted) {
+        (Some(canary), _) if !failed && !waits => round.send(canary).await?,
+        (None, None) => round.forget_places(&BTreeSet::new()).await.map(|()| true)?,
         (Some(_), _) => !failed,
         (None, Some(_)) => true,
     };

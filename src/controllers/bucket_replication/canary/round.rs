@@ -1,4 +1,4 @@
-//! The calls of one turn: lists what is there, and goes on with the canaries that are on their way.
+//! The calls of one round: lists what is there, and goes on with the canaries that are on their way.
 //!
 //! In: a resource with its clients, the places of its canaries, and what is remembered of them. Out: the same, one step
 //! further. Nothing here waits for S3 to replicate.
@@ -25,7 +25,7 @@ use crate::replication::health::canary::{CanaryPlace, HeldVersion, leftovers, pl
 use crate::replication::observed::Read;
 use crate::replication::{Accounts, BucketAddress, Failure, FailureClass};
 
-/// One turn.
+/// One round.
 pub struct Round<'a, C: Cloud, K> {
     pub resource: &'a Resource<'a>,
     /// As it was last written.
@@ -35,7 +35,7 @@ pub struct Round<'a, C: Cloud, K> {
     /// Where canaries may be: those that the status names.
     pub places: BTreeSet<CanaryPlace>,
     pub canaries: &'a mut CanaryMemory,
-    /// Whether the API server has confirmed the object since the turn last began to go on with canaries.
+    /// Whether the API server has confirmed the object since the round last began to go on with canaries.
     pub is_confirmed: bool,
     pub cx: &'a Context<C, K>,
 }
@@ -52,8 +52,8 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         })
     }
 
-    /// Adds the destinations of the spec of now to the places of canaries that may be on their way: S3 replicates an object
-    /// by the configuration that it finds when it gets to it.
+    /// Adds the destinations of the spec of now to the places of canaries that may be on their way: S3 replicates an
+    /// object by the configuration that it finds when it gets to it.
     pub async fn extend(&mut self) -> Result<(), Stop> {
         let Some(source) = self.source() else { return Ok(()) };
         let destinations = self.destinations(&source);
@@ -140,7 +140,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         stopped.map_or(Ok(failed), Err)
     }
 
-    /// The accounts still allow what they allowed when this turn began.
+    /// The accounts still allow what they allowed when this round began.
     pub async fn confirm_allowed(&self) -> Result<(), Stop> {
         match authorized(self.resource, &self.status, self.cx).await? == *self.accounts {
             true => Ok(()),
@@ -161,8 +161,8 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         Ok(live)
     }
 
-    /// Before a deletion. The API server is asked before the first one, as before the first write of a check; the accounts
-    /// are asked before each.
+    /// Before a deletion. The API server is asked before the first one, as before the first write of a check; the
+    /// accounts are asked before each.
     async fn confirm_deletion(&mut self) -> Result<(), Stop> {
         if !self.is_confirmed && !is_on(Mutant::NoLiveGetForCanary) {
             self.require_live().await?;

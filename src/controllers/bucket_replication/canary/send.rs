@@ -1,6 +1,6 @@
 //! Writes the next canaries.
 //!
-//! In: a turn in which they are due. Out: canaries on their way, and the reasons of those that are refused. Before the
+//! In: a round in which they are due. Out: canaries on their way, and the reasons of those that are refused. Before the
 //! first write the status names each place, the API server confirms the object, and the accounts are asked again.
 
 use std::collections::{BTreeMap, BTreeSet};

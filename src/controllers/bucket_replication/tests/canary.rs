@@ -146,12 +146,12 @@ fn a_process_that_starts_keeps_the_verdict_of_the_last_canary() {
 fn a_process_that_starts_keeps_the_verdict_of_a_canary_that_failed() {
     let (mut scene, next) = failed();
     scene.settle(next);
-    let (before, told) = (scene.status(), scene.condition("Replicating"));
+    let (before, reported) = (scene.status(), scene.condition("Replicating"));
     scene.restart();
     scene.hold(true);
     scene.check();
     assert_eq!(scene.left(), ["orders"], "the next one is sent at once");
-    assert_eq!(scene.condition("Replicating"), told);
+    assert_eq!(scene.condition("Replicating"), reported);
     assert_eq!(scene.status()["health"], before["health"]);
 }
 
@@ -165,13 +165,13 @@ fn a_process_that_starts_keeps_the_verdict_of_a_canary_that_is_late() {
             scene.wait(next);
         }
     }
-    let told = scene.condition("Replicating");
-    assert_eq!(told["reason"], "ObjectsDelayed", "{:#}", scene.status());
+    let reported = scene.condition("Replicating");
+    assert_eq!(reported["reason"], "ObjectsDelayed", "{:#}", scene.status());
     let health = scene.status()["health"].clone();
     assert_eq!(health["canary"]["result"], "Pending", "{health:#}");
     scene.restart();
     scene.check();
-    assert_eq!((scene.condition("Replicating"), scene.status()["health"].clone()), (told, health));
+    assert_eq!((scene.condition("Replicating"), scene.status()["health"].clone()), (reported, health));
     scene.hold(false);
     for _ in 0..10 {
         scene.wait(Duration::from_secs(60));
@@ -186,11 +186,11 @@ fn a_process_that_starts_keeps_the_verdict_of_a_canary_that_is_refused() {
     scene.apply(with_canary());
     scene.check();
     scene.check();
-    let told = scene.condition("Replicating");
-    assert_eq!(told["reason"], "CanaryRefused", "{:#}", scene.status());
+    let reported = scene.condition("Replicating");
+    assert_eq!(reported["reason"], "CanaryRefused", "{:#}", scene.status());
     scene.restart();
     scene.check();
-    assert_eq!(scene.condition("Replicating"), told);
+    assert_eq!(scene.condition("Replicating"), reported);
 }
 
 #[test]
@@ -199,11 +199,11 @@ fn the_first_report_of_a_process_names_the_likely_cause() {
     scene.cloud.with(|world| world.buckets.remove("copies"));
     scene.clock.advance(Duration::from_secs(60));
     scene.check();
-    let told = scene.condition("Replicating");
-    assert!(told["message"].as_str().unwrap().contains("the likely cause"), "{told:#}");
+    let reported = scene.condition("Replicating");
+    assert!(reported["message"].as_str().unwrap().contains("the likely cause"), "{reported:#}");
     scene.restart();
     scene.check();
-    assert_eq!(scene.condition("Replicating"), told);
+    assert_eq!(scene.condition("Replicating"), reported);
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn a_configuration_that_was_there_before_the_resource_stays() {
 }
 
 #[test]
-fn a_configuration_that_someone_put_in_place_of_ours_stays() {
+fn a_configuration_that_someone_put_in_place_of_the_operators_stays() {
     let mut scene = Scene::ready();
     scene.cloud.with(|world| {
         let held = world.buckets.get_mut("orders").unwrap().configuration.as_mut().unwrap();

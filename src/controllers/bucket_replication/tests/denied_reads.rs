@@ -26,7 +26,7 @@ fn assert_named(scene: &Scene, read: (&str, &str), what: &str) {
     }
 }
 
-/// A condition beside `Ready` names the read.
+/// A condition besides `Ready` names the read.
 fn assert_shown(scene: &Scene, read: (&str, &str), what: &str) {
     let conditions = scene.status()["conditions"].to_string();
     assert!(conditions.contains(&format!("{} on {} is denied", read.0, read.1)), "{what}: {conditions}");

@@ -39,8 +39,8 @@ fn deletion_event(scene: &Scene, seconds_ago: u64) -> String {
     .to_string()
 }
 
-/// Somebody deletes the configuration seven seconds after the operator put it, and an event comes about a deletion so many
-/// seconds before. Returns the seconds until the operator corrects that.
+/// Somebody deletes the configuration seven seconds after the operator put it, and an event comes about a deletion so
+/// many seconds before. Returns the seconds until the operator corrects that.
 fn seconds_until_corrected(event: impl Fn(&Scene) -> Option<String>) -> u64 {
     let mut scene = scene_with_events();
     scene.clock.advance(Duration::from_secs(7));
@@ -75,7 +75,7 @@ fn drift_right_after_a_write_is_corrected_within_seconds_of_its_event() {
 }
 
 #[test]
-fn what_an_event_announced_is_found_by_it_also_where_both_checks_that_it_caused_failed() {
+fn a_change_that_an_event_announced_is_found_by_it_also_where_both_checks_that_it_caused_failed() {
     type Failing = (&'static str, fn(&Scene));
     let failing: [Failing; 3] = [
         ("the account cannot be reached", |scene| {

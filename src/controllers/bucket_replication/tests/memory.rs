@@ -79,7 +79,7 @@ fn a_resource_takes_less_than_two_kilobytes_in_everything_that_is_kept_of_it() {
 }
 
 #[test]
-fn what_was_written_is_forgotten_after_a_minute_although_nothing_happens_to_its_resource() {
+fn a_write_is_forgotten_after_a_minute_although_nothing_happens_to_its_resource() {
     let scene = Scene::ready();
     assert_eq!(scene.operator.remembered(), 1, "AWS may still answer from before the writes");
     scene.clock.advance(Duration::from_secs(60));

@@ -395,7 +395,7 @@ fn a_denied_tag_does_not_keep_the_configuration_from_being_restored() {
 }
 
 #[test]
-fn a_rebuilt_cluster_takes_over_a_role_only_of_the_cluster_that_it_is_told_to_replace() {
+fn a_rebuilt_cluster_takes_over_a_role_only_of_the_cluster_that_a_flag_names() {
     let former = |settings: &mut Settings| settings.former_clusters = vec!["old-cluster".to_owned()];
     let unrelated = |settings: &mut Settings| settings.former_clusters = vec!["other".to_owned()];
     let run = |edit: fn(&mut Settings)| {

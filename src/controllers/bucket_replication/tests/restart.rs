@@ -1,5 +1,5 @@
-//! A process that starts, or begins to lead, comes to the verdict of the one before it: whether objects arrive, since when,
-//! and by which counts.
+//! A process that starts, or begins to lead, comes to the verdict of the one before it: whether objects arrive, since
+//! when, and by which counts.
 
 use std::time::Instant;
 
@@ -186,7 +186,7 @@ fn operations_that_were_counted_are_not_counted_again_after_a_restart() {
 }
 
 #[test]
-fn a_backfill_that_was_deleted_has_mended_after_a_restart_too() {
+fn a_backfill_that_was_deleted_has_retried_its_objects_after_a_restart_too() {
     compare(&[Step { backfill: true, ..fails(3, 0) }, restarts(), restarts()]).unwrap();
 }
 

@@ -93,7 +93,7 @@ fn an_object_that_goes_before_the_status_names_what_is_made_leaves_aws_untouched
 
 /// The process dies after a write and before its report, and the spec names something else by the time the next starts.
 #[test]
-fn what_was_made_under_a_former_spec_is_found_after_a_crash() {
+fn a_role_made_under_a_former_spec_is_found_after_a_crash() {
     let mut scene = Scene::new();
     scene.apply(spec());
     scene.at(writes("iam:CreateRole"), |_, cluster| {
@@ -166,8 +166,8 @@ fn a_finalizer_that_someone_adds_a_moment_before_ours_survives() {
     assert_eq!(scene.reason(), "Applied");
 }
 
-/// A scene whose account allows what a namespace with a label asks for, and an operator that is to stop while it reads the
-/// labels for the first time after a call that matches.
+/// A scene whose account allows what a namespace with a label asks for, and an operator that is to stop while it reads
+/// the labels for the first time after a call that matches.
 fn to_stop_after(matches: fn(&Call) -> bool) -> Scene {
     let mut scene = Scene::new();
     let account = json!({"accountId": HERE, "namespaces": {"matchLabels": {"team": "a"}}, "sources": ["*"],
@@ -246,7 +246,7 @@ fn a_new_leader_whose_cache_lags_overwrites_no_status_of_the_former_one() {
 
 #[test]
 fn while_the_watch_does_not_show_what_was_written_time_alone_causes_no_request() {
-    let mut scene = Scene::new();
+    let scene = Scene::new();
     scene.cloud.with(|world| world.buckets.remove("orders"));
     scene.apply(spec());
     scene.operator.sync(&scene.cluster.server());

@@ -67,7 +67,7 @@ fn a_sweep_reports_what_fails_and_writes_nothing_to_aws() {
 }
 
 /// What the condition `Replicating` says.
-fn said(scene: &Scene) -> String {
+fn message(scene: &Scene) -> String {
     scene.condition("Replicating")["message"].as_str().unwrap_or_default().to_owned()
 }
 
@@ -84,7 +84,7 @@ fn a_sweep_names_what_the_operator_corrected_since_objects_failed() {
     scene.sweep();
     assert_eq!(scene.condition("Replicating")["reason"], "ObjectsFailing", "{:#}", scene.status());
     let cause = "the likely cause: AWS differed from the spec in BucketVersioning copies status, which the operator has corrected";
-    assert!(said(&scene).contains(cause), "{}", said(&scene));
+    assert!(message(&scene).contains(cause), "{}", message(&scene));
 
     let before = scene.condition("Replicating");
     scene.sweep();
@@ -99,12 +99,12 @@ fn the_check_that_corrects_what_made_objects_fail_names_it_at_once() {
     let mut scene = scene_with_metrics();
     scene.publish(2.0, 2.0);
     scene.sweep();
-    assert!(said(&scene).contains("head an object"), "nothing explains it: {}", said(&scene));
+    assert!(message(&scene).contains("head an object"), "nothing explains it: {}", message(&scene));
     scene.cloud.with(|world| world.role_mut(HERE, "orders-role").unwrap().policy = None);
     scene.check();
     assert_eq!(scene.reason(), "Applied", "{:#}", scene.status());
     let cause = "AWS differed from the spec in RolePolicy orders-role s3:";
-    assert!(said(&scene).contains(cause), "{}", said(&scene));
+    assert!(message(&scene).contains(cause), "{}", message(&scene));
 }
 
 #[test]
@@ -144,11 +144,11 @@ fn the_policies_of_keys_are_read_only_while_objects_fail_and_one_of_the_source_m
     let cause = format!(
         "the likely cause: role arn:aws:iam::{HERE}:role/s3-replication/orders-role may not decrypt objects of the source with key {source}"
     );
-    assert!(said(&scene).contains(&cause), "{}", said(&scene));
+    assert!(message(&scene).contains(&cause), "{}", message(&scene));
 }
 
 #[test]
-fn what_a_sweep_reports_leads_to_its_runbook_and_the_next_sweep_writes_nothing() {
+fn a_verdict_of_a_sweep_leads_to_its_runbook_and_the_next_sweep_writes_nothing() {
     let mut scene = Scene::with_settings(|settings| {
         settings.runbooks = "https://docs.example.com".parse().unwrap();
     });

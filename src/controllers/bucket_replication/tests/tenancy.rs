@@ -397,7 +397,7 @@ fn a_source_that_only_the_status_names_is_cleaned_up_where_the_configuration_nam
 }
 
 #[test]
-fn what_was_made_under_an_account_that_is_gone_is_removed_under_another_for_the_same_account() {
+fn things_made_under_an_account_that_is_gone_are_removed_under_another_for_the_same_account() {
     let mut scene = Scene::new();
     scene.account("red", allows(&["copies"]));
     scene.apply(with_account());

@@ -39,7 +39,7 @@ pub struct Probes {
     pub refused: BTreeMap<String, Refused>,
 }
 
-/// What decides about canaries beside the rules.
+/// What decides about canaries besides the rules.
 #[derive(Clone, Copy, Debug)]
 pub struct ProbeContext<'a> {
     /// The beginning of keys after the prefix of the rule.

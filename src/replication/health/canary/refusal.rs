@@ -44,7 +44,7 @@ impl Refused {
             Refused::KeyTooLong => "the key of a canary would be longer than 1,024 bytes; shorten spec.health.canary.prefix".to_owned(),
             Refused::TooMany => "a resource has at most 100 canaries, for the first rules of its list; set destination.metrics: Enabled in this rule".to_owned(),
             Refused::NotAllowed { account } => format!(
-                "AwsAccount {account} does not allow canaries; ask the person who administers it to add Canary to spec.allow"
+                "AwsAccount {account} does not allow canaries; ask its administrator to add Canary to spec.allow"
             ),
             Refused::NoIdentity { bucket, account } => format!(
                 "the replica in bucket {bucket} could not be deleted, because the operator has no identity in account {account}; set destination.accountRef to an AwsAccount of {account}"

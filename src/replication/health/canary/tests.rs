@@ -72,9 +72,9 @@ prop_compose! {
 fn any_rules() -> impl Strategy<Value = Vec<ReplicationRule>> {
     (vec(any_rule(), 1..8), any::<u64>()).prop_map(|(mut rules, seed)| {
         // Unique priorities in an order that is not that of the list.
-        for (place, rule) in rules.iter_mut().enumerate() {
-            let turned = (place as u64).wrapping_add(seed) % 8;
-            (rule.id, rule.priority) = (format!("rule-{place}"), Some(i32::try_from(turned).unwrap()));
+        for (index, rule) in rules.iter_mut().enumerate() {
+            let turned = (index as u64).wrapping_add(seed) % 8;
+            (rule.id, rule.priority) = (format!("rule-{index}"), Some(i32::try_from(turned).unwrap()));
         }
         rules
     })
@@ -266,7 +266,7 @@ fn the_key_of_a_canary_begins_with_the_prefixes_of_the_rule_and_of_canaries() {
 }
 
 #[test]
-fn a_rule_all_of_whose_keys_fall_under_another_rule_has_no_canary_and_is_told_so() {
+fn a_rule_all_of_whose_keys_fall_under_another_rule_has_no_canary_and_the_reason_is_reported() {
     let rules = [rule("low", "logs/", 1, "copies"), rule("high", "", 2, "copies")];
     let refused = refusal(&rules, "low");
     assert_eq!(refused, Refused::UnderAnotherRule { rule: "high".into(), always: true });
@@ -276,7 +276,7 @@ fn a_rule_all_of_whose_keys_fall_under_another_rule_has_no_canary_and_is_told_so
 }
 
 #[test]
-fn a_rule_whose_canary_alone_would_fall_under_another_rule_is_told_to_choose_another_prefix() {
+fn a_rule_whose_canary_alone_would_fall_under_another_rule_is_asked_for_another_prefix() {
     let rules = [rule("all", "", 1, "copies"), rule("hidden", ".s3", 2, "copies")];
     let refused = refusal(&rules, "all");
     assert_eq!(refused, Refused::UnderAnotherRule { rule: "hidden".into(), always: false });

@@ -2,14 +2,14 @@
 //!
 //! In: the planner's input, and the differences. Out: every refusal, in the order of the lists below; the first one
 //! becomes the reason of `Ready`. A plan with a refusal of these lists has no steps, but for those that need nothing of
-//! what could not be read ([`HeldBack`]). A new precondition is a function in one of the files beside this one, and a
+//! what could not be read ([`RefusalScope`]). A new precondition is a function in one of the files beside this one, and a
 //! line in a list here.
 
 mod to_ask;
 mod to_judge;
 mod to_write;
 
-use self::HeldBack::{All, Dependents};
+use self::RefusalScope::{All, Dependents};
 use crate::api::{DriftEntry, ManagementPolicy};
 use crate::replication::plan::input::PlanInput;
 use crate::replication::refusal::Refusal;
@@ -18,7 +18,7 @@ type Precondition = fn(&PlanInput<'_>, &[DriftEntry]) -> Result<(), Refusal>;
 
 /// What a refusal holds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeldBack {
+pub enum RefusalScope {
     /// Every write.
     All,
     /// Where all was applied before, or a change of the spec may begin: only the steps that need what could not be
@@ -27,7 +27,7 @@ pub enum HeldBack {
 }
 
 /// What must hold for any statement about the replication.
-const TO_JUDGE: [(HeldBack, Precondition); 11] = [
+const TO_JUDGE: [(RefusalScope, Precondition); 11] = [
     // Without its source there is no replication to judge.
     (All, to_judge::require_source),
     // While one destination is missing, nothing is written to the others either.
@@ -51,7 +51,7 @@ const TO_JUDGE: [(HeldBack, Precondition); 11] = [
 ];
 
 /// What must hold for the operator to write.
-const TO_WRITE: [(HeldBack, Precondition); 13] = [
+const TO_WRITE: [(RefusalScope, Precondition); 13] = [
     // A role that someone else made is taken over only with `adoptionPolicy: Adopt`.
     (All, to_write::require_role_ours),
     // A configuration that someone else made is replaced only with `adoptionPolicy: Adopt`.
@@ -81,13 +81,13 @@ const TO_WRITE: [(HeldBack, Precondition); 13] = [
 ];
 
 /// Every refusal with what it stops, in the order of the checks.
-pub fn refusals(input: &PlanInput<'_>, differences: &[DriftEntry]) -> Vec<(HeldBack, Refusal)> {
-    let to_write: &[(HeldBack, Precondition)] = match input.replication.spec.management_policy {
+pub fn refusals(input: &PlanInput<'_>, differences: &[DriftEntry]) -> Vec<(RefusalScope, Refusal)> {
+    let to_write: &[(RefusalScope, Precondition)] = match input.replication.spec.management_policy {
         ManagementPolicy::Enforce => &TO_WRITE,
         ManagementPolicy::Observe => &[],
     };
     // Last: every other refusal says more about what to do.
-    let role_policy: [(HeldBack, Precondition); 1] = [(Dependents, to_judge::require_role_policy_read)];
+    let role_policy: [(RefusalScope, Precondition); 1] = [(Dependents, to_judge::require_role_policy_read)];
     let all = TO_JUDGE.iter().chain(to_write).chain(&role_policy);
     all.filter_map(|(scope, require)| Some((*scope, require(input, differences).err()?))).collect()
 }

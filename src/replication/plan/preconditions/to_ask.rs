@@ -97,7 +97,7 @@ pub(crate) fn require_arns_within_reach(input: &PlanInput<'_>, _: &[DriftEntry])
     let foreign = boundary.filter(|arn| account_of_arn(arn).is_some_and(|id| id != own && id != "aws"));
     let foreign = foreign.map(|arn| {
         format!(
-            "role.permissionsBoundary: {arn} is a policy of another account than the role's, {own}, and IAM takes none; name a policy of account {own} or one managed by AWS"
+            "role.permissionsBoundary: {arn} is a policy of another account than the role's, {own}, and IAM accepts none; name a policy of account {own} or one managed by AWS"
         )
     });
     Refusal::all(elsewhere.chain(foreign).map(|message| refuse(ConditionType::RoleReady, message)))
@@ -106,14 +106,14 @@ pub(crate) fn require_arns_within_reach(input: &PlanInput<'_>, _: &[DriftEntry])
 /// Rules into one bucket agree about its owner: a bucket has one.
 pub(crate) fn require_one_owner_of_a_bucket(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     let accounts = input.replication.accounts;
-    let mut owners: BTreeMap<&str, (&str, String)> = BTreeMap::new();
+    let mut account_ids: BTreeMap<&str, (&str, String)> = BTreeMap::new();
     let disagreeing = input.replication.spec.rules.iter().filter_map(|rule| {
         let to = &rule.destination;
-        let owner = accounts.account_id_of(to.account_ref.as_deref(), to.account.as_deref())?;
-        let (first, held) = owners.entry(&to.bucket).or_insert_with(|| (&rule.id, owner.clone())).clone();
-        (held != owner).then(|| {
+        let account_id = accounts.account_id_of(to.account_ref.as_deref(), to.account.as_deref())?;
+        let (first, held) = account_ids.entry(&to.bucket).or_insert_with(|| (&rule.id, account_id.clone())).clone();
+        (held != account_id).then(|| {
             format!(
-                "rules[{}].destination: bucket {} belongs to account {owner} there and to {held} in rules[{first}], and a bucket has one owner; correct account or accountRef",
+                "rules[{}].destination: bucket {} belongs to account {account_id} there and to {held} in rules[{first}], and a bucket has one owner; correct account or accountRef",
                 rule.id, to.bucket
             )
         })

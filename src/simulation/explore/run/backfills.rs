@@ -67,8 +67,8 @@ impl Run {
     /// Whether the end of a backfill waits until S3 would list a job that was perhaps asked for.
     pub(super) fn awaits_listing(&self, work: usize) -> bool {
         let Some(name) = self.backfill_at(work) else { return false };
-        let place = self.scene.backfills.iter().position(|backfill| *backfill == name);
-        let old = place.and_then(|place| self.ages().get(place).copied()).unwrap_or_default();
+        let index = self.scene.backfills.iter().position(|backfill| *backfill == name);
+        let old = index.and_then(|index| self.ages().get(index).copied()).unwrap_or_default();
         !old && self.backfill_reason(name).is_some_and(|(reason, _)| reason == "Cancelling")
     }
 
@@ -94,16 +94,16 @@ impl Run {
 
     fn uid_at(&self, work: usize) -> String {
         let before = self.scene.resources.len() + self.scene.accounts.len();
-        let place = work.saturating_sub(before);
+        let index = work.saturating_sub(before);
         let (_, server) = (self.scene.begin)();
-        let name = self.scene.backfills.get(place).copied().unwrap_or_default();
+        let name = self.scene.backfills.get(index).copied().unwrap_or_default();
         let object = server.objects.get(&ObjectName::backfill(NAMESPACE, name));
         object.and_then(|object| object["metadata"]["uid"].as_str()).unwrap_or_default().to_owned()
     }
 
     /// A call for a backfill was issued: whether it may be made at this moment.
-    pub(super) fn issued_for_backfill(&mut self, place: usize, leads: bool, call: &Call) {
-        let Some(check) = self.checks.get(place).filter(|_| call.writes_to_aws()) else { return };
+    pub(super) fn issued_for_backfill(&mut self, index: usize, leads: bool, call: &Call) {
+        let Some(check) = self.checks.get(index).filter(|_| call.writes_to_aws()) else { return };
         // Existence, observation, permission; the lease, the token, the turn.
         self.judged += 6;
         let name = self.backfill_at(check.resource).unwrap_or_default();
@@ -165,8 +165,8 @@ impl Run {
     fn out_of_turn(&self, name: &str) -> Option<Violation> {
         let before = self.scene.resources.len() + self.scene.accounts.len();
         let mut others = self.scene.backfills.iter().enumerate().filter(|(_, other)| **other != name);
-        others.find_map(|(place, other)| {
-            let jobs = self.jobs_of(&self.uid_at(before + place));
+        others.find_map(|(index, other)| {
+            let jobs = self.jobs_of(&self.uid_at(before + index));
             let (id, _) = jobs.iter().find(|(_, job)| !JobState::of(&job.state).is_final())?;
             let detail = format!("a job for data/{name} is asked for while {id} of data/{other} goes on");
             Some(violated(Property::Turn, detail))

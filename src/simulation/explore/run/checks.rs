@@ -76,7 +76,7 @@ impl Run {
         let fingerprint = process.operator.fingerprint(self.now());
         let history = hash((process.cache, fingerprint, leader, resource));
         let before = self.hashes;
-        self.tell(|run| {
+        self.note(|run| {
             let who = if run.scene.standby {
                 format!("Operator {}", leader + 1)
             } else {
@@ -103,7 +103,7 @@ impl Run {
         object.map(|object| object["status"]["lastHandledRequest"].clone()).unwrap_or_default()
     }
 
-    /// How long something waits for its next check when nobody changes it. A job is looked at when that is due.
+    /// How long something waits for its next check when nobody changes it. A job is read when that is due.
     fn pause(&self, work: usize) -> Duration {
         match self.backfill_at(work) {
             Some(_) => self.pauses.get(work).copied().unwrap_or_default().clamp(WATCH, INTERVAL),
@@ -159,20 +159,20 @@ impl Run {
     }
 
     pub(super) fn poll_one(&mut self, number: usize) {
-        let Some(place) = self.checks.iter().position(|check| check.number == number) else { return };
+        let Some(index) = self.checks.iter().position(|check| check.number == number) else { return };
         let held = {
             let mut wire = self.wire.lock();
             wire.polled = number;
             wire.waiting.len()
         };
-        let Some(check) = self.checks.get_mut(place) else { return };
+        let Some(check) = self.checks.get_mut(index) else { return };
         let polled = check.future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         let issued: Vec<Call> = self.wire.lock().waiting.iter().skip(held).map(|w| w.call.clone()).collect();
         for call in issued {
-            self.issued(place, &call);
+            self.issued(index, &call);
         }
         if let Poll::Ready(result) = polled {
-            let check = self.checks.remove(place);
+            let check = self.checks.remove(index);
             self.finished(&check, result);
         }
     }
@@ -215,7 +215,7 @@ impl Run {
                 *count += 1;
             }
         }
-        self.tell(|run| match &result {
+        self.note(|run| match &result {
             Err(error) => format!("The check ends: {error}."),
             Ok(_) => match run.reason(check.resource) {
                 Some((reason, _)) if reason.is_empty() => "The check ends.".to_owned(),
@@ -299,7 +299,7 @@ impl Run {
             Choice::Answer if self.is_denied(&waiting) => Choice::FailBefore(FailureClass::Denied),
             choice => choice,
         };
-        let Some(place) = self.checks.iter().position(|check| check.number == waiting.check) else { return };
+        let Some(index) = self.checks.iter().position(|check| check.number == waiting.check) else { return };
         let (number, call) = (waiting.check, waiting.call);
         self.active = number;
         if interfered {
@@ -311,23 +311,23 @@ impl Run {
         if stale {
             self.cloud.answer_stale(former(&call));
         }
-        self.tell(|_| sentence(&call, choice, stale));
-        if let Some(check) = self.checks.get_mut(place) {
+        self.note(|_| sentence(&call, choice, stale));
+        if let Some(check) = self.checks.get_mut(index) {
             note_answer(check, &call, (choice, stale), &self.cluster, &self.cloud);
         }
         if writes && call == Call::SetStatus {
-            self.checks.iter_mut().skip(place).take(1).for_each(|check| check.facts.reported = true);
+            self.checks.iter_mut().skip(index).take(1).for_each(|check| check.facts.reported = true);
         }
         *waiting.slot.lock() = Some(choice);
-        let process = self.checks.get(place).map(|check| check.process).unwrap_or_default();
-        let writer = self.checks.get(place).filter(|_| writes).map(|check| &check.facts);
+        let process = self.checks.get(index).map(|check| check.process).unwrap_or_default();
+        let writer = self.checks.get(index).filter(|_| writes).map(|check| &check.facts);
         let facts = writer.map(|facts| (facts.uid.clone(), facts.sid.clone()));
         let object = writer.map(|facts| facts.object.clone());
-        let seen = self.checks.get(place).and_then(|check| check.facts.seen.clone());
-        let disturbed = self.checks.get(place).is_some_and(|check| check.facts.disturbed);
+        let seen = self.checks.get(index).and_then(|check| check.facts.seen.clone());
+        let disturbed = self.checks.get(index).is_some_and(|check| check.facts.disturbed);
         let read = match &call {
             Call::WriteBucketPolicy(bucket) => {
-                self.checks.get(place).and_then(|check| check.facts.policies.get(&bucket.name).cloned())
+                self.checks.get(index).and_then(|check| check.facts.policies.get(&bucket.name).cloned())
             }
             _ => None,
         };

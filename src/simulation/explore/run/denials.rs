@@ -5,7 +5,7 @@
 use crate::replication::FailureClass;
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::denials::{Denials, GET_BUCKET_POLICY};
-use crate::simulation::explore::deed::HERE;
+use crate::simulation::explore::act::HERE;
 use crate::simulation::explore::deviation::Deviation;
 use crate::simulation::explore::properties::refers_to;
 use crate::simulation::explore::run::{Run, WaitingCall};
@@ -73,10 +73,10 @@ impl Run {
             self.denied.insert(action);
             self.cloud.denials(|denials| denials.deny(action));
             let by = if action.contains(' ') { "The API server" } else { "AWS" };
-            self.tell(|_| format!("{by} denies {action} from now on."));
+            self.note(|_| format!("{by} denies {action} from now on."));
         } else if part.is_some() {
             self.cloud.denials(|denials| denials.deny_once(action));
-            self.tell(|_| format!("AWS denies {action} once."));
+            self.note(|_| format!("AWS denies {action} once."));
         }
         let choice = match part {
             Some(_) => Choice::Answer,
@@ -86,14 +86,15 @@ impl Run {
         true
     }
 
-    /// No check changes anything any more while something is denied: someone allows it again. `false`: nothing was denied.
+    /// No check changes anything any more while something is denied: someone allows it again. `false`: nothing was
+    /// denied.
     pub(super) fn allow_again(&mut self) -> bool {
         if self.denied.is_empty() {
             return false;
         }
         let allowed = std::mem::take(&mut self.denied);
         self.cloud.denials(Denials::allow_all);
-        self.tell(|_| {
+        self.note(|_| {
             let actions: Vec<&str> = allowed.iter().copied().collect();
             format!("Someone allows the operator {} again.", actions.join(", "))
         });

@@ -185,7 +185,7 @@ impl Run {
             return false;
         }
         for name in there {
-            self.tell(|_| format!("The user deletes data/{}.", name.name));
+            self.note(|_| format!("The user deletes data/{}.", name.name));
             self.cluster.with(|server| server.delete(&name));
         }
         self.refresh();

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use crate::api::BucketReplication;
 use crate::replication::FailureClass;
-use crate::simulation::explore::deed::Deed;
+use crate::simulation::explore::act::Act;
 use crate::simulation::explore::deviation::{Budget, Deviation};
 use crate::simulation::explore::run::{NAMESPACE, Process, Run, RunPoint, Writer};
 use crate::simulation::hook::{Call, Choice};
@@ -22,7 +22,7 @@ impl Run {
         let mut found = Vec::new();
         let point = self.run_point();
         let wire = self.wire.lock();
-        let (mut with_deeds, mut is_account) = (true, false);
+        let (mut with_acts, mut is_account) = (true, false);
         match point {
             RunPoint::Call(index) => {
                 let Some(waiting) = wire.waiting.get(index) else { return found };
@@ -45,7 +45,7 @@ impl Run {
                 let others = (0..wire.waiting.len()).filter(|other| *other != index && !late(*other));
                 found.extend(others.map(Deviation::AnswerOther));
                 is_account = *call == Call::Live("AwsAccount".to_owned());
-                with_deeds = call.is_write()
+                with_acts = call.is_write()
                     || reads
                     || matches!(call, Call::Live(_) | Call::NamespaceLabels(_) | Call::Verify(_))
                     || matches!(call, Call::FindJob | Call::DescribeJob(_) | Call::ReadRole(_));
@@ -73,14 +73,14 @@ impl Run {
             let due = due.filter(|resource| self.settled.get(*resource) == Some(&false));
             found.extend(due.map(Deviation::Switch));
         }
-        if with_deeds {
+        if with_acts {
             if self.scene.standby {
                 found.push(Deviation::MoveLease);
             }
             // An account is read between two reads at which everything else may happen.
-            let deeds = self.scene.deeds.iter();
-            let deeds = deeds.filter(|deed| !is_account || deed.budget == Budget::Administrators);
-            found.extend(deeds.map(Deviation::Deed));
+            let acts = self.scene.acts.iter();
+            let acts = acts.filter(|act| !is_account || act.budget == Budget::Administrators);
+            found.extend(acts.map(Deviation::Act));
         }
         found.retain(|deviation| self.left.get(&deviation.budget()).is_some_and(|left| *left > 0));
         found
@@ -116,7 +116,7 @@ impl Run {
         self.changing.fill(0);
         let point = self.run_point();
         match (deviation, point) {
-            (Deviation::Deed(deed), _) => return self.act(deed),
+            (Deviation::Act(act), _) => return self.act(act),
             (Deviation::MoveLease, _) => self.move_lease(),
             (Deviation::TakeOver, RunPoint::Call(index)) => self.take_over(index),
             (Deviation::Switch(resource), _) => return self.begin(resource, false),
@@ -139,16 +139,16 @@ impl Run {
         true
     }
 
-    pub(super) fn act(&mut self, deed: &Deed) -> bool {
+    pub(super) fn act(&mut self, act: &Act) -> bool {
         let (mut world, mut server) = (self.cloud.world(), self.cluster.server());
-        if !(deed.act)(&mut world, &mut server) {
+        if !(act.effect)(&mut world, &mut server) {
             return false;
         }
-        self.tell(|_| format!("{}.", deed.sentence));
+        self.note(|_| format!("{}.", act.sentence));
         self.ghost.theirs.retain(|key| world.roles.contains_key(key));
         self.cloud.change(world);
         self.cluster.with(|held| *held = server);
-        match deed.name {
+        match act.name {
             "replaces-configuration" => {
                 self.ghost.writers.insert("orders".to_owned(), Writer::Someone);
             }
@@ -160,8 +160,8 @@ impl Run {
             _ => {}
         }
         let may_hinder = ["replaces-configuration", "retags-role", "names-other-account", "stops-trusting"]
-            .contains(&deed.name);
-        self.ghost.hindered |= may_hinder || deed.budget == Budget::Administrators;
+            .contains(&act.name);
+        self.ghost.hindered |= may_hinder || act.budget == Budget::Administrators;
         let before = self.hashes;
         // A change of a namespace is none of an object.
         self.versions = None;
@@ -173,7 +173,7 @@ impl Run {
             self.checks.iter_mut().for_each(|check| check.facts.overtaken = true);
         }
         self.unsettle();
-        if before.1 != self.hashes.1 || deed.budget == Budget::Administrators {
+        if before.1 != self.hashes.1 || act.budget == Budget::Administrators {
             self.woken = true;
             let mut processes = std::mem::take(&mut self.processes);
             // The cache of an operator that stands by lags until it has led for a while.
@@ -187,7 +187,7 @@ impl Run {
     }
 
     pub(super) fn move_lease(&mut self) {
-        self.tell(|_| "The lease moves to the other operator, whose cache lags.".to_owned());
+        self.note(|_| "The lease moves to the other operator, whose cache lags.".to_owned());
         let old = self.leader;
         self.leader = 1 - old;
         self.lags = true;
@@ -202,7 +202,8 @@ impl Run {
         }
     }
 
-    /// The lease moves, and its new holder checks the same, first by its old cache, before the call that waits is answered.
+    /// The lease moves, and its new holder checks the same, first by its old cache, before the call that waits is
+    /// answered.
     fn take_over(&mut self, index: usize) {
         let number = self.wire.lock().waiting.get(index).map(|waiting| waiting.check);
         let of = self.checks.iter().find(|check| Some(check.number) == number).map(|check| check.resource);
@@ -215,7 +216,7 @@ impl Run {
 
     /// The process of the leader ends and another one starts.
     pub(super) fn restart(&mut self) {
-        self.tell(|_| "The operator dies, and starts again.".to_owned());
+        self.note(|_| "The operator dies, and starts again.".to_owned());
         self.replace(self.leader);
     }
 

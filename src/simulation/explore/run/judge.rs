@@ -8,13 +8,13 @@ use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 
-use crate::api::BucketReplication;
+use crate::api::{BucketReplication, ManagementPolicy};
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::explore::properties::{
     Property, Violation, adopts, forbidden, forbids, has_sid, is_owned, leaves_aws_alone, owner_before,
     statements, uncovered, violated,
 };
-use crate::simulation::explore::run::{Live, Run, Writer};
+use crate::simulation::explore::run::{Check, Facts, Live, Run, Writer};
 use crate::simulation::hook::Call;
 use crate::simulation::world::World;
 
@@ -23,11 +23,11 @@ type FinalizersByObject = BTreeMap<ObjectName, Vec<Value>>;
 
 impl Run {
     /// A call was issued: whether it may be made at this moment.
-    pub(super) fn issued(&mut self, place: usize, call: &Call) {
-        let Some(check) = self.checks.get(place) else { return };
+    pub(super) fn issued(&mut self, index: usize, call: &Call) {
+        let Some(check) = self.checks.get(index) else { return };
         let leads = self.processes.get(check.process).is_some_and(|p| p.leads.load(Ordering::Relaxed));
         if self.backfill_at(check.resource).is_some() {
-            return self.issued_for_backfill(place, leads, call);
+            return self.issued_for_backfill(index, leads, call);
         }
         let facts = &check.facts;
         let seen = self.ghost.accounts_seen;
@@ -35,7 +35,7 @@ impl Run {
         if let Call::ReadBucketPolicy(bucket) = call {
             if facts.deletes || facts.permitted.contains(&bucket.name) || refused().is_none() {
                 let name = bucket.name.clone();
-                self.checks.get_mut(place).into_iter().for_each(|check| {
+                self.checks.get_mut(index).into_iter().for_each(|check| {
                     check.facts.permitted.insert(name.clone());
                 });
             }
@@ -46,70 +46,68 @@ impl Run {
         }
         // Existence, observation, permission, widening, the lease.
         self.judged += 5;
-        let resource = self.scene.resources.get(check.resource).copied().unwrap_or_default();
-        let unfinished = || match call {
-            Call::DeleteVersion(object) => self.cloud.snapshot().is_pending(object),
-            _ => false,
-        };
-        let mut found = Vec::new();
-        if !facts.deletes && unfinished() {
-            found.push(violated(
-                Property::CanaryEnd,
-                format!("the operator wants to {call}, which is pending"),
-            ));
+        let found = self.faults_of_write(check, leads, call);
+        found.into_iter().for_each(|(property, detail)| self.violate(violated(property, detail)));
+        if let Some(check) = self.checks.get_mut(index) {
+            check.facts.wrote = true;
         }
-        let now =
-            |name: &ObjectName| self.cluster.with(|server| Live::of(server.objects.get(name), &facts.uid));
+    }
+
+    /// The properties that a write to AWS breaks because it is issued at this moment.
+    fn faults_of_write(&self, check: &Check, leads: bool, call: &Call) -> Vec<(Property, String)> {
+        let facts = &check.facts;
+        let resource = self.scene.resources.get(check.resource).copied().unwrap_or_default();
+        let mut found = Vec::new();
+        if !facts.deletes
+            && let Call::DeleteVersion(object) = call
+            && self.cloud.snapshot().is_pending(object)
+        {
+            found.push((Property::CanaryEnd, format!("the operator wants to {call}, which is pending")));
+        }
         // An operator that has not asked must be right all the same.
-        let live = facts.live.unwrap_or_else(|| now(&facts.name));
+        let now = || self.cluster.with(|server| Live::of(server.objects.get(&facts.name), &facts.uid));
+        let live = facts.live.unwrap_or_else(now);
         if !live.is_there || (live.is_deleted && !facts.deletes) {
             let detail =
                 format!("the operator wants to {call} for data/{resource}, which is gone or being deleted");
-            found.push(violated(Property::Existence, detail));
+            found.push((Property::Existence, detail));
         }
-        let spec = &facts.object.spec;
-        let is_observed = match facts.deletes {
-            true => leaves_aws_alone(&facts.object),
-            false => {
-                let observes = spec.management_policy == crate::api::ManagementPolicy::Observe;
-                observes || spec.suspend || live.is_observed
-            }
-        };
-        if is_observed {
+        if may_only_observe(facts, &live) {
             let detail =
                 format!("the operator wants to {call} for data/{resource}, which may only be observed");
-            found.push(violated(Property::Observation, detail));
+            found.push((Property::Observation, detail));
         }
         let begun = matches!(call, Call::WriteBucketPolicy(bucket) if facts.permitted.contains(&bucket.name));
-        if !facts.deletes
-            && !begun
-            && let Some(why) = refused()
-        {
-            let property =
-                if why.contains("does not exist") { Property::Widening } else { Property::Permission };
-            found.push(violated(property, format!("the operator wants to {call} although {why}")));
-        }
-        if !facts.deletes
-            && !begun
-            && !self.scene.is_alone()
-            && let Some(owner) = self.cluster.with(|server| owner_before(server, &facts.object, seen))
-        {
-            let detail = format!("the operator wants to {call}, and data/{owner} owns the source");
-            found.push(violated(Property::Permission, detail));
+        if !facts.deletes && !begun {
+            found.extend(self.faults_of_permission(facts, call));
         }
         if matches!(call, Call::PutCanary(_))
             && let Some(why) = self.cluster.with(|server| forbids(server, &facts.object, "Canary"))
         {
-            found
-                .push(violated(Property::Permission, format!("the operator wants to {call} although {why}")));
+            found.push((Property::Permission, format!("the operator wants to {call} although {why}")));
         }
         if !leads && !matches!(call, Call::WriteBucketPolicy(_)) {
-            found.push(violated(Property::Lease, format!("the former leader wants to {call}")));
+            found.push((Property::Lease, format!("the former leader wants to {call}")));
         }
-        found.into_iter().for_each(|violation| self.violate(violation));
-        if let Some(check) = self.checks.get_mut(place) {
-            check.facts.wrote = true;
+        found
+    }
+
+    /// Whether the accounts refuse the resource, and whether an older one owns its source.
+    fn faults_of_permission(&self, facts: &Facts, call: &Call) -> Vec<(Property, String)> {
+        let seen = self.ghost.accounts_seen;
+        let mut found = Vec::new();
+        if let Some(why) = self.cluster.with(|server| forbidden(server, &facts.object, seen)) {
+            let property =
+                if why.contains("does not exist") { Property::Widening } else { Property::Permission };
+            found.push((property, format!("the operator wants to {call} although {why}")));
         }
+        if !self.scene.is_alone()
+            && let Some(owner) = self.cluster.with(|server| owner_before(server, &facts.object, seen))
+        {
+            let detail = format!("the operator wants to {call}, and data/{owner} owns the source");
+            found.push((Property::Permission, detail));
+        }
+        found
     }
 
     /// A write took effect: what it may not have changed.
@@ -127,7 +125,26 @@ impl Run {
         let after = self.cloud.snapshot();
         // A write to Kubernetes leaves AWS as it was.
         let unchanged = Arc::ptr_eq(world, &after);
-        for (key, role) in world.roles.iter().filter(|_| !unchanged) {
+        if !unchanged {
+            found.extend(self.faults_in_roles(world, &after, actor));
+            found.extend(self.faults_in_buckets(world, &after, actor, (call, read)));
+        }
+        let now = self.finalizers();
+        for (name, held) in held {
+            let is_lost =
+                |f: &&Value| **f != crate::api::FINALIZER && !now.get(name).is_some_and(|n| n.contains(f));
+            if let Some(lost) = held.iter().find(is_lost) {
+                let detail = format!("the finalizer {lost} of {} is lost", name.name);
+                found.push(violated(Property::Others, detail));
+            }
+        }
+        found
+    }
+
+    /// What a write may not have changed in roles.
+    fn faults_in_roles(&self, before: &World, after: &World, actor: &Actor<'_>) -> Vec<Violation> {
+        let mut found = Vec::new();
+        for (key, role) in &before.roles {
             let now = after.roles.get(key);
             let same = now.is_some_and(|now| {
                 (&now.tags, &now.policy, &now.trust) == (&role.tags, &role.policy, &role.trust)
@@ -148,11 +165,23 @@ impl Run {
                 && let Some((tag, _)) =
                     theirs.into_iter().find(|(tag, value)| now.tags.get(*tag) != Some(*value))
             {
-                found
-                    .push(violated(Property::Others, format!("the tag {tag} of role {} is lost", role.name)));
+                let detail = format!("the tag {tag} of role {} is lost", role.name);
+                found.push(violated(Property::Others, detail));
             }
         }
-        for (name, bucket) in world.buckets.iter().filter(|_| !unchanged) {
+        found
+    }
+
+    /// What a write may not have changed in buckets. `read`: the policy that the operator read before, where it did.
+    fn faults_in_buckets(
+        &mut self,
+        before: &World,
+        after: &World,
+        actor: &Actor<'_>,
+        (call, read): (&Call, Option<&Option<Value>>),
+    ) -> Vec<Violation> {
+        let mut found = Vec::new();
+        for (name, bucket) in &before.buckets {
             let Some(now) = after.buckets.get(name) else { continue };
             if now.configuration != bucket.configuration {
                 let theirs = self.ghost.writers.get(name) == Some(&Writer::Someone);
@@ -194,34 +223,15 @@ impl Run {
                 }
             }
             if now.policy != bucket.policy {
-                found.extend(self.policy_changed(
-                    name,
-                    actor,
-                    bucket.policy.as_ref(),
-                    now.policy.as_ref(),
-                    read,
-                ));
+                let (held, written) = (bucket.policy.as_ref(), now.policy.as_ref());
+                found.extend(self.policy_changed(name, actor, held, written, read));
             }
             if !actor.disturbed
-                && uncovered(world, name).is_none()
-                && let Some(why) = uncovered(&after, name)
+                && uncovered(before, name).is_none()
+                && let Some(why) = uncovered(after, name)
             {
-                found.push(violated(
-                    Property::Coverage,
-                    format!("after the operator's write ({call}), {why}"),
-                ));
-            }
-        }
-        let now = self.finalizers();
-        for (name, held) in held {
-            let lost = held
-                .iter()
-                .find(|f| **f != crate::api::FINALIZER && !now.get(name).is_some_and(|n| n.contains(f)));
-            if let Some(lost) = lost {
-                found.push(violated(
-                    Property::Others,
-                    format!("the finalizer {lost} of {} is lost", name.name),
-                ));
+                let detail = format!("after the operator's write ({call}), {why}");
+                found.push(violated(Property::Coverage, detail));
             }
         }
         found
@@ -260,6 +270,15 @@ impl Run {
             let detail = format!("the policy of bucket {bucket} holds {twice} statements of one resource");
             violated(Property::Once, detail)
         })
+    }
+}
+
+/// Whether the spec, as the check or the API server has it, lets the operator write nothing.
+fn may_only_observe(facts: &Facts, live: &Live) -> bool {
+    let spec = &facts.object.spec;
+    match facts.deletes {
+        true => leaves_aws_alone(&facts.object),
+        false => spec.management_policy == ManagementPolicy::Observe || spec.suspend || live.is_observed,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The run in which two equal resources have changed places.
+//! The run in which two equal resources are exchanged.
 //!
 //! In: what happens in a run. Out: the same in its mirror, with the first resource where the run has the second, so that
 //! the states of both count as one. Nothing is renamed: the mirror is a run of its own.
@@ -22,12 +22,12 @@ impl Run {
         let swapped = |work: usize| if work < 2 { 1 - work } else { work };
         match deviation {
             Deviation::Switch(work) => Deviation::Switch(swapped(work)),
-            Deviation::Deed(deed) => {
+            Deviation::Act(act) => {
                 let pairs = self.scene.twins.iter();
                 let other = pairs.flat_map(|(one, two)| [(one, two), (two, one)]);
-                let other = other.into_iter().find(|(name, _)| **name == deed.name).map(|(_, other)| *other);
-                let found = self.scene.deeds.iter().find(|deed| Some(deed.name) == other);
-                Deviation::Deed(found.unwrap_or(deed))
+                let other = other.into_iter().find(|(name, _)| **name == act.name).map(|(_, other)| *other);
+                let found = self.scene.acts.iter().find(|act| Some(act.name) == other);
+                Deviation::Act(found.unwrap_or(act))
             }
             other => other,
         }
@@ -44,21 +44,21 @@ impl Run {
         unsettled.min_by_key(|work| order.get(*work).copied())
     }
 
-    /// The place of each in the order of their last checks. Among those that were never checked, the mirror has the
+    /// The position of each in the order of their last checks. Among those that were never checked, the mirror has the
     /// order reversed.
     pub(super) fn order(&self) -> Vec<usize> {
         let works = self.last_begun.len();
-        let place = |work: usize| {
+        let position = |work: usize| {
             let key = |work: usize| {
                 let index = if self.is_mirror { works - work } else { work };
                 (self.last_begun.get(work).copied().unwrap_or_default(), index)
             };
             (0..works).filter(|other| key(*other) < key(work)).count()
         };
-        (0..works).map(place).collect()
+        (0..works).map(position).collect()
     }
 
-    /// The place in the scene of what was checked last and is in the cache of the leader.
+    /// The index in the scene of what was checked last and is in the cache of the leader.
     pub(super) fn last_work(&self) -> Option<usize> {
         let known = |work: &usize| self.is_cached(self.leader, *work);
         let mut works = (0..self.settled.len()).filter(known);

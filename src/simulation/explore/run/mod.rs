@@ -82,7 +82,7 @@ struct Process {
 struct Check {
     number: usize,
     process: usize,
-    /// The place of the resource in the scene; accounts come after the resources, and then backfills.
+    /// The index of the resource in the scene; accounts come after the resources, and then backfills.
     resource: usize,
     future: Reconcile,
     /// All that its future position depends on, as a hash.
@@ -242,12 +242,12 @@ pub struct Run {
     mirror: Option<Box<Run>>,
 }
 
-/// What the traces of a scene may use. The deeds of its opening come on top.
+/// What the traces of a scene may use. The acts of its opening come on top.
 fn budgets(scene: &Scene) -> BTreeMap<Budget, u8> {
     let mut budgets: BTreeMap<Budget, u8> = BUDGETS.into();
-    let deeds = scene.opening.iter().filter(|(_, deviation)| matches!(deviation, Deviation::Deed(_)));
-    for (_, deed) in deeds {
-        *budgets.entry(deed.budget()).or_default() += 1;
+    let acts = scene.opening.iter().filter(|(_, deviation)| matches!(deviation, Deviation::Act(_)));
+    for (_, act) in acts {
+        *budgets.entry(act.budget()).or_default() += 1;
     }
     budgets
 }
@@ -453,12 +453,12 @@ impl Run {
     }
 
     fn decode(&mut self, name: &ObjectName, object: Option<&Value>) {
-        let place = self
+        let found = self
             .scene
             .resources
             .iter()
             .position(|resource| *name == ObjectName::replication(NAMESPACE, resource));
-        if let Some(held) = place.and_then(|place| self.objects.get_mut(place)) {
+        if let Some(held) = found.and_then(|index| self.objects.get_mut(index)) {
             *held = object.and_then(|object| BucketReplication::deserialize(object).ok());
         }
     }
@@ -474,7 +474,7 @@ impl Run {
         }
     }
 
-    /// The name of a place without its count.
+    /// The name of a point without its count.
     fn name(&self, point: RunPoint) -> String {
         match point {
             RunPoint::Idle => "idle".to_owned(),
@@ -515,7 +515,7 @@ impl Run {
     }
 
     /// The state, as a hash: equal states go on in the same way, and so do a state and the one in which two equal
-    /// resources have changed places.
+    /// resources are exchanged.
     pub fn state(&self) -> u64 {
         let own = self.own_state();
         self.mirror.as_ref().map_or(own, |mirror| own.min(mirror.own_state()))
@@ -586,10 +586,10 @@ impl Run {
         self.violation.get_or_insert(found);
     }
 
-    fn tell(&mut self, sentence: impl FnOnce(&Run) -> String) {
+    fn note(&mut self, sentence: impl FnOnce(&Run) -> String) {
         if self.story.is_some() {
-            let told = sentence(self);
-            self.story.as_mut().into_iter().for_each(|story| story.push(told.clone()));
+            let noted = sentence(self);
+            self.story.as_mut().into_iter().for_each(|story| story.push(noted.clone()));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Texts in which times do not count.
 //!
-//! In: the text of a state. Out: the same with a number in the place of each time, in the order in which times are met.
+//! In: the text of a state. Out: the same with a number for each time, in the order in which times are met.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_has_the_place_among_the_times_that_were_met() {
+    fn a_time_has_the_position_among_the_times_that_were_met() {
         let mut times = TimeNumbers::default();
         let text = r#"{"a":"2026-01-01T00:00:00Z","T":"2026-01-01T00:00:00.5Z","b":"2026-01-01T00:00:00Z"}"#;
         assert_eq!(times.ranked(text), r#"{"a":"t0","T":"t1","b":"t0"}"#);
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_stays() {
+    fn text_that_is_no_time_stays() {
         let texts = [
             "",
             "T",

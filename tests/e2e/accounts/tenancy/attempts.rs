@@ -116,7 +116,7 @@ fn cases() -> Vec<Attempt> {
             no_source,
         ),
         attempt(
-            "only looks at another team's source",
+            "only reads another team's source",
             step!(|t| t.apply(&[
                 (SOURCE, json!(t.name("blue-source"))),
                 ("spec.managementPolicy", json!("Observe"))
@@ -190,12 +190,12 @@ fn cases() -> Vec<Attempt> {
             no_outside,
         ),
         attempt(
-            "replicates into an outside bucket that nobody may look at, without saying whose it is",
+            "replicates into an outside bucket that nobody may read, without saying whose it is",
             step!(|t| t.apply(&[(TO, json!(t.name("red-outside")))])),
             unseen,
         ),
         attempt(
-            "replicates into an outside bucket that nobody may look at, and says where it is",
+            "replicates into an outside bucket that nobody may read, and says where it is",
             step!(|t| t.apply(&[(TO, json!(t.name("red-outside"))), (TO_REGION, json!(WEST))])),
             unconfirmed,
         ),
@@ -399,7 +399,7 @@ fn cases() -> Vec<Attempt> {
             no_outside,
         ),
         once_ready(
-            "turns its own replication into an outside bucket that nobody may look at",
+            "turns its own replication into an outside bucket that nobody may read",
             step!(|t| async move {
                 let mut rules = t.attack().await?["spec"]["rules"].take();
                 set(&mut rules, "0.destination", json!({"bucket": t.name("red-outside"), "region": WEST}));

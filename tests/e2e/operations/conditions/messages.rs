@@ -192,7 +192,7 @@ async fn a_check_that_finds_nothing_writes_nothing_to_kubernetes() -> Result<()>
     let mut expected = vec!["patch bucketreplications/", answer, answer, "create events/"];
     check_kubernetes_writes(world, &expected).await?;
 
-    // Any annotation makes the operator look; only one of them wants an answer.
+    // Any annotation makes the operator check; only one of them wants an answer.
     // Versioning that was read a moment ago is not read again.
     let checked = |calls: &[rig::Call]| {
         let answered = |operation: &str| calls.iter().any(|c| c.operation == operation && c.status.is_some());

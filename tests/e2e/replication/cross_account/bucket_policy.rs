@@ -79,13 +79,13 @@ async fn every_outside_change_of_the_statements_is_reported_and_corrected() -> R
         let status = &check_now(&two.world, "orders").await?["status"];
         assert_eq!(reason(status, "Ready"), "Applied", "{status:#}");
         assert_eq!(status["lastCorrection"]["items"][0]["resource"], "DestinationBucketPolicy");
-        let put_right = two.policy().await?.context("no policy")?;
+        let corrected = two.policy().await?.context("no policy")?;
         let sorted = |policy: &Value| {
             let mut all = policy["Statement"].as_array().cloned().unwrap_or_default();
             all.sort_by_key(ToString::to_string);
             all
         };
-        assert_eq!(sorted(&put_right), sorted(&good));
+        assert_eq!(sorted(&corrected), sorted(&good));
     }
     Ok(())
 }

@@ -145,7 +145,7 @@ async fn an_equivalent_configuration_is_no_drift_and_causes_no_write() -> Result
         put.replication_configuration(reworded).send().await.context(what)?;
         orders.world.proxy.clear();
         let status = &check_now(&orders.world, "orders").await?["status"];
-        assert_eq!(orders.world.proxy.count("GetBucketReplication"), 1, "{what}: was looked at");
+        assert_eq!(orders.world.proxy.count("GetBucketReplication"), 1, "{what}: was read");
         assert_eq!(status["drift"], Value::Null, "{what}");
         assert_eq!(reason(status, "Ready"), "Applied", "{what}");
         let writes: Vec<String> = orders.world.proxy.writes().iter().map(ToString::to_string).collect();

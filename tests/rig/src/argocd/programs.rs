@@ -39,8 +39,8 @@ fn lacking(redis_server: bool, git: bool) -> String {
 /// Whether this git has `git daemon`, which some packages omit.
 fn serves(git: &Path) -> bool {
     let output = Command::new(git).arg("--exec-path").output();
-    let place = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    place.is_ok_and(|place| Path::new(&place).join("git-daemon").is_file())
+    let path = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    path.is_ok_and(|path| Path::new(&path).join("git-daemon").is_file())
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub struct ExploreArgs {
 /// # Errors
 /// If it does not build, if a property does not hold, or if a mutant is not found.
 pub fn run(args: &ExploreArgs) -> Result<()> {
-    let exe = std::env::current_exe().context("cannot tell where this program is")?;
+    let exe = std::env::current_exe().context("cannot find this program")?;
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(["run", "--package", "s3-replication-operator", "--example", "explore"]);
     command.args(["--features", "simulation"]).current_dir(paths::repository());

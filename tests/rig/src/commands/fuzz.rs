@@ -129,8 +129,9 @@ struct Property<'a> {
 impl Property<'_> {
     /// Draws inputs, beginning with those that reached new code in former runs.
     fn draw(&self, minutes: f64) -> Result<String> {
-        let place = self.name.replace("::", "/");
-        let (corpus, found) = (folder().join("corpus").join(&place), folder().join("found").join(&place));
+        let folder_name = self.name.replace("::", "/");
+        let (corpus, found) =
+            (folder().join("corpus").join(&folder_name), folder().join("found").join(&folder_name));
         for folder in [&corpus, &found] {
             fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
@@ -163,13 +164,13 @@ impl Property<'_> {
         }
         let code = runtime.block_on(process.wait(SLACK))?;
         let log = process.log();
-        ensure!(code == 0, "{}\n(all of it: {})", told(&log), process.log_path().display());
+        ensure!(code == 0, "{}\n(all of it: {})", relevant_lines(&log), process.log_path().display());
         Ok(summary(&log))
     }
 }
 
 /// The last lines of a log without those about the course of the run.
-fn told(log: &str) -> String {
+fn relevant_lines(log: &str) -> String {
     let lines: Vec<&str> = log.lines().filter(|line| !line.starts_with(['#', '\t'])).collect();
     tail(&lines.join("\n"), 80)
 }
@@ -212,6 +213,6 @@ mod tests {
             #812\tDONE   cov: 340 ft: 900 corp: 25/2Kb lim: 8 exec/s: 406 rss: 90Mb\nDone 812 runs in 2 second(s)\n";
         assert_eq!(summary(log), "812 inputs, 406 in a second, coverage from 120 to 340, 25/2Kb inputs kept");
         assert_eq!(summary("test result: ok. 1 passed"), "holds, and draws nothing");
-        assert_eq!(told(log), "INFO: Seed: 1\nDone 812 runs in 2 second(s)");
+        assert_eq!(relevant_lines(log), "INFO: Seed: 1\nDone 812 runs in 2 second(s)");
     }
 }

@@ -1,5 +1,6 @@
 //! `rig scale --hostile`: one tenant attacks, and another one changes its resource again and again meanwhile. Prints
-//! what each attack takes of the operator's memory, and how long the second tenant waits for its check.
+//! what each attack takes of the operator's memory, and how long the second tenant waits for its check. The
+//! attacks are in `rig/src/hostile.rs`.
 
 use std::path::PathBuf;
 use std::pin::pin;

@@ -12,6 +12,6 @@ pub mod tasks;
 pub mod tools;
 pub mod up;
 
-mod afterwards;
 mod by_hand;
 mod measure;
+mod relist_and_restart;

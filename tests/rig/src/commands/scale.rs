@@ -13,8 +13,8 @@ use rig::world::condition;
 use rig::{World, operator, progress};
 use serde_json::{Value, json};
 
-use super::afterwards::{self, Afterwards};
 use super::measure::{check, kube_operations, object_requests, operations, replication, start};
+use super::relist_and_restart::{self, Afterwards};
 
 /// Rates so high that the operator never waits: the emulator throttles nobody.
 pub(super) const RATES: [&str; 8] = [
@@ -99,9 +99,9 @@ pub fn run(count: usize, across_accounts: bool) -> Result<()> {
         println!("AWS: {}", operations(&calls));
         println!("Kubernetes: {}", kube_operations(&kube));
         println!("later check: {}", operations(&later));
-        print("after a change of the definition", &afterwards::relist(&world, &operator).await?);
+        print("after a change of the definition", &relist_and_restart::relist(&world, &operator).await?);
         operator.terminate().await?;
-        print("after a restart", &afterwards::restart(&world, &program).await?);
+        print("after a restart", &relist_and_restart::restart(&world, &program).await?);
         Ok(())
     })
 }

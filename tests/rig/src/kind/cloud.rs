@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_recorded_is_read_as_the_proxy_reads_it() {
+    fn a_recorded_call_is_read_as_the_proxy_reads_it() {
         let call = recorded(1.0, Some(2.0));
         assert_eq!((call.operation.as_str(), call.subject.as_str()), ("PutBucketReplication", "orders"));
         assert_eq!((call.access_key.as_str(), call.app.as_str()), ("111122223333", "operator-7d4b-q0zkw"));

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_printed_comes_back() {
+    fn the_output_of_a_command_comes_back() {
         assert_eq!(run("echo", sh("echo so"), Duration::from_secs(5)).unwrap(), "so\n");
     }
 

@@ -176,12 +176,12 @@ fn image(name: &str) -> Value {
 
 /// For error messages: the pods and the events.
 async fn reasons(kubectl: &Kubectl, namespace: &str) -> String {
-    let look = |args: Vec<String>| async move {
+    let show = |args: Vec<String>| async move {
         kubectl.run(&args).await.unwrap_or_else(|error| format!("{error:#}\n"))
     };
     let args = |words: &str| words.split(' ').map(str::to_owned).collect::<Vec<_>>();
-    let pods = look(args(&format!("-n {namespace} get pods -o wide"))).await;
-    let events = look(args(&format!("-n {namespace} get events"))).await;
+    let pods = show(args(&format!("-n {namespace} get pods -o wide"))).await;
+    let events = show(args(&format!("-n {namespace} get events"))).await;
     format!("not rolled out in {namespace}:\n{pods}{events}")
 }
 

@@ -3,7 +3,7 @@
 
 pub mod cloud;
 pub mod install;
-pub mod writers;
+pub mod write_order;
 
 mod cluster;
 mod command;

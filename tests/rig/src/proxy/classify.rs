@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn s3_operations_are_told_by_method_path_and_query() {
+    fn s3_operations_are_distinguished_by_method_path_and_query() {
         for (method, uri, expected) in [
             ("HEAD", "/b", "HeadBucket"),
             ("PUT", "/b", "CreateBucket"),
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_are_told_by_method_and_path() {
+    fn jobs_are_distinguished_by_method_and_path() {
         let account = [("x-amz-account-id", "111122223333")];
         for (method, uri, expected) in [
             ("POST", "/v20180820/jobs", pair("CreateJob", "111122223333")),
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn iam_and_sts_operations_are_told_by_the_form() {
+    fn iam_and_sts_operations_are_distinguished_by_the_form() {
         let form = [("content-type", "application/x-www-form-urlencoded")];
         let body = "Action=PutRolePolicy&Version=2010-05-08&RoleName=my%2Drole&PolicyName=p";
         assert_eq!(named("POST", "/", &form, body), pair("PutRolePolicy", "my-role"));
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scope_tells_account_region_and_service() {
+    fn the_scope_names_account_region_and_service() {
         let mut headers = HeaderMap::new();
         let value = "AWS4-HMAC-SHA256 Credential=111122223333/20261123/eu-west-1/s3/aws4_request, \
                      SignedHeaders=host, Signature=00";

@@ -87,8 +87,8 @@ fn check_resources(statement: &Value, bucket: &str) -> Result<(), Refusal> {
     field("Action").ok_or_else(|| malformed("Missing required field Action"))?;
     let (mut objects, mut buckets) = (false, false);
     for resource in resources {
-        let place = resource.split_once(":s3:::").map(|(_, place)| place).unwrap_or_default();
-        let (name, key) = place.split_once('/').map_or((place, None), |(name, key)| (name, Some(key)));
+        let path = resource.split_once(":s3:::").map(|(_, path)| path).unwrap_or_default();
+        let (name, key) = path.split_once('/').map_or((path, None), |(name, key)| (name, Some(key)));
         let stem = name.strip_suffix('*');
         if name != bucket && !stem.is_some_and(|stem| bucket.starts_with(stem)) {
             return Err(malformed("Policy has invalid resource"));
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_policy_is_malformed() {
+    fn a_text_that_is_no_policy_is_malformed() {
         let refused = |body: &str| bucket_policy(body, "dest").unwrap_err().message;
         let not_json = "Policies must be valid JSON and the first byte must be '{'";
         assert_eq!(refused("nonsense"), not_json);

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_told_with_its_line() {
+    fn a_line_that_is_no_object_is_reported() {
         let error = ensure().unwrap().assess(&[object(json!([])), json!({"kind": 3})]).unwrap_err();
         assert!(error.to_string().contains("line 2"), "{error}");
     }

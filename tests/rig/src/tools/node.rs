@@ -47,7 +47,7 @@ impl NodeTools {
     }
 
     /// The directory of all programs. Its name changes when one of them changes.
-    pub fn places(&self) -> [&Path; 3] {
+    pub fn paths(&self) -> [&Path; 3] {
         [&self.kube, &self.node, &self.addons]
     }
 }

@@ -124,9 +124,9 @@ impl World {
         let mut request = self.as_account(account).s3(region).create_bucket().bucket(name);
         // S3 rejects us-east-1 as an explicit location.
         if region != "us-east-1" {
-            let place = BucketLocationConstraint::from(region);
+            let location = BucketLocationConstraint::from(region);
             request = request.create_bucket_configuration(
-                CreateBucketConfiguration::builder().location_constraint(place).build(),
+                CreateBucketConfiguration::builder().location_constraint(location).build(),
             );
         }
         request.send().await.with_context(|| format!("cannot create the bucket {name} in {region}"))?;

@@ -22,8 +22,8 @@ const DESTINATION: &str = "orders-dr-eu-west-1";
 const STATUS_OF_DRIFT: &str = r#"jsonpath={range .status.drift[*]}{.resource} {.name}{"\n"}  {.path}: want {.want}, got {.got}{"\n"}{end}"#;
 const MESSAGE: &str = r#"jsonpath={.status.conditions[?(@.type=="Ready")].message}"#;
 
-/// Tells the whole chapter, in order.
-pub async fn tell(stage: &mut Stage<'_>) -> Result<()> {
+/// Plays the whole chapter, in order.
+pub async fn play(stage: &mut Stage<'_>) -> Result<()> {
     prepare(stage).await?;
     apply(stage).await?;
     replicate(stage, "0001").await?;
@@ -40,10 +40,10 @@ async fn prepare(stage: &mut Stage<'_>) -> Result<()> {
     );
     stage.clients(ACCOUNT).s3(SOURCE_REGION).create_bucket().bucket(SOURCE).send().await?;
     let there = stage.clients(DR_ACCOUNT);
-    let place = BucketLocationConstraint::from(DESTINATION_REGION);
-    let place = CreateBucketConfiguration::builder().location_constraint(place).build();
+    let location = BucketLocationConstraint::from(DESTINATION_REGION);
+    let location = CreateBucketConfiguration::builder().location_constraint(location).build();
     let create = there.s3(DESTINATION_REGION).create_bucket().bucket(DESTINATION);
-    create.create_bucket_configuration(place).send().await?;
+    create.create_bucket_configuration(location).send().await?;
     let trust = json!({"Version": "2012-10-17", "Statement": [{
         "Effect": "Allow",
         "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")},
@@ -104,8 +104,8 @@ async fn lose_the_policy(stage: &mut Stage<'_>) -> Result<()> {
     stage.show(&format!("(as `aws s3api delete-bucket-policy --bucket {DESTINATION}` does)"));
     let observe = r#"{"spec":{"managementPolicy":"Observe"}}"#;
     stage.kubectl(&["patch", "br", NAME, "--type=merge", "-p", observe]).await?;
-    // For a minute after its own write the operator takes what was there before for an old answer of S3, unless a check has
-    // seen the write.
+    // For a minute after its own write the operator takes what was there before for an old answer of S3, unless a check
+    // has seen the write.
     stage.check_now(NAME, "before").await?;
     let there = stage.clients(DR_ACCOUNT).s3(DESTINATION_REGION);
     there.delete_bucket_policy().bucket(DESTINATION).send().await?;

@@ -1,4 +1,4 @@
-//! The scene on objects: they stop arriving, `kubectl get br` says so and why, and after the mending they arrive again,
+//! The scene on objects: they stop arriving, `kubectl get br` says so and why, and after the fix they arrive again,
 //! those that failed too.
 
 use anyhow::Result;
@@ -16,8 +16,8 @@ const MESSAGE: &str = r#"jsonpath={.status.conditions[?(@.type=="Replicating")].
 /// The object that fails.
 const LOST: &str = "orders/2024/0004.json";
 
-/// Tells the scene.
-pub async fn tell(stage: &mut Stage<'_>) -> Result<()> {
+/// Plays the scene.
+pub async fn play(stage: &mut Stage<'_>) -> Result<()> {
     let name = stage.example.name.clone();
     stage.step(
         "Ask whether objects arrive",
@@ -38,12 +38,12 @@ pub async fn tell(stage: &mut Stage<'_>) -> Result<()> {
     write(stage, LOST).await?;
     see_verdict(stage, "False", "ObjectsFailing").await?;
     stage.check_now(&name, "why").await?;
-    let said = stage.kubectl(&["get", "br", &name, "-o", MESSAGE]).await?;
-    stage.see("it says why", said.contains("the likely cause") && said.contains("BucketVersioning"))?;
+    let message = stage.kubectl(&["get", "br", &name, "-o", MESSAGE]).await?;
+    stage.see("it says why", message.contains("the likely cause") && message.contains("BucketVersioning"))?;
 
     stage.step(
-        "Mend it, and replicate what failed",
-        "S3 never tries a failed object again. A backfill replicates it, and the count of failures begins anew.",
+        "Fix it, and replicate what failed",
+        "S3 never tries a failed object again. A backfill replicates it, and the count of failures begins again.",
     );
     stage.kubectl(&["patch", "br", &name, "--type=merge", "-p", ENFORCE]).await?;
     stage.kubectl(&["wait", "--for=condition=InSync", &format!("br/{name}"), "--timeout=30s"]).await?;

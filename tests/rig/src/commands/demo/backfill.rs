@@ -25,8 +25,8 @@ pub async fn prepare(stage: &Stage<'_>) -> Result<()> {
     stage.cloud.write(&object).await
 }
 
-/// Tells the scene.
-pub async fn tell(stage: &mut Stage<'_>) -> Result<()> {
+/// Plays the scene.
+pub async fn play(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
         "Replicate what was there before",
         "S3 never replicates objects from before a rule. A ReplicationBackfill starts one S3 Batch Replication job for them.",
@@ -44,16 +44,16 @@ pub async fn tell(stage: &mut Stage<'_>) -> Result<()> {
     let jobs = Jobs::new(&stage.emulator_url(), ACCOUNT);
     job_id(stage).await?;
     until_job_is(stage, "Suspended").await?;
-    look(stage, "listed").await?;
-    let said = stage.kubectl(&["get", "rbf", NAME, "-o", MESSAGE]).await?;
+    request_check(stage, "listed").await?;
+    let message = stage.kubectl(&["get", "rbf", NAME, "-o", MESSAGE]).await?;
     stage.see(
         "it says how many objects are missing, and what they cost",
-        said.contains("1 object") && said.contains('$'),
+        message.contains("1 object") && message.contains('$'),
     )?;
 
     stage.kubectl(&["patch", "rbf", NAME, "--type=merge", "-p", r#"{"spec":{"approved":true}}"#]).await?;
     until_job_is(stage, "Complete").await?;
-    look(stage, "done").await?;
+    request_check(stage, "done").await?;
     stage.kubectl(&["get", "rbf"]).await?;
     let (replica, status) = stage.cloud.replica(OLD).await?.context("the object has not arrived")?;
     stage.show(&format!("destination  {replica}, {status}"));
@@ -76,7 +76,7 @@ pub async fn replicate_failed(stage: &Stage<'_>) -> Result<()> {
     stage.kubectl(&["apply", "-f", &file.to_string_lossy()]).await?;
     job_id(stage).await?;
     until_job_is(stage, "Complete").await?;
-    look(stage, "failed").await?;
+    request_check(stage, "failed").await?;
     stage.kubectl(&["get", "rbf"]).await?;
     stage.kubectl(&["delete", "rbf", NAME, "--timeout=30s"]).await.map(drop)
 }
@@ -99,8 +99,8 @@ async fn until_job_is(stage: &Stage<'_>, state: &str) -> Result<()> {
     stage.until(&format!("the job to be {state}"), is_there).await
 }
 
-/// Has the operator look at the job, which it does every 30 seconds otherwise.
-async fn look(stage: &Stage<'_>, request: &str) -> Result<()> {
+/// Requests a check of the job, which the operator makes every 30 seconds otherwise.
+async fn request_check(stage: &Stage<'_>, request: &str) -> Result<()> {
     stage
         .kubectl(&[
             "annotate",

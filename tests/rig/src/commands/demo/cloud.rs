@@ -37,15 +37,15 @@ impl Cloud {
 
     pub async fn create_buckets(&self) -> Result<()> {
         self.source.create_bucket().bucket(&self.example.source).send().await?;
-        let place = BucketLocationConstraint::from(DESTINATION_REGION);
-        let place = CreateBucketConfiguration::builder().location_constraint(place).build();
+        let location = BucketLocationConstraint::from(DESTINATION_REGION);
+        let location = CreateBucketConfiguration::builder().location_constraint(location).build();
         let create = self.destination.create_bucket().bucket(&self.example.destination);
-        create.create_bucket_configuration(place).send().await?;
+        create.create_bucket_configuration(location).send().await?;
         Ok(())
     }
 
     /// Everything that the operator manages, as AWS holds it now.
-    pub async fn look(&self) -> Result<Held> {
+    pub async fn read(&self) -> Result<Held> {
         let Example { source, destination, .. } = &self.example;
         Ok(Held {
             versioning: [

@@ -31,7 +31,7 @@ pub fn run(keep: bool) -> Result<()> {
         let outcome = tokio::select! {
             biased;
             interrupt = ctrl_c() => interrupt.map_err(Into::into).and(Err(anyhow!("interrupted"))),
-            told = tell(&mut stage, keep) => told,
+            played = play(&mut stage, keep) => played,
         };
         if keep && !matches!(&outcome, Err(error) if !error.is::<Failed>()) {
             stage.say_how_to_talk();
@@ -56,12 +56,12 @@ impl fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-async fn tell(stage: &mut Stage<'_>, keep: bool) -> Result<()> {
-    let told = async {
-        story::tell(stage).await?;
-        accounts::tell(stage).await
+async fn play(stage: &mut Stage<'_>, keep: bool) -> Result<()> {
+    let played = async {
+        story::play(stage).await?;
+        accounts::play(stage).await
     };
-    if let Err(error) = told.await {
+    if let Err(error) = played.await {
         stage.fail(&error);
         return Err(Failed.into());
     }

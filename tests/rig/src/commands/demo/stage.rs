@@ -91,16 +91,16 @@ impl<'a> Stage<'a> {
     }
 
     /// Checks again and again until there is a result.
-    pub async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
-        let looking = async {
+    pub async fn until<T>(&self, what: &str, mut find: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+        let checks = async {
             loop {
-                if let Some(found) = look().await? {
+                if let Some(found) = find().await? {
                     return Ok(found);
                 }
                 tokio::time::sleep(POLL).await;
             }
         };
-        let found = tokio::time::timeout(DEADLINE, looking).await;
+        let found = tokio::time::timeout(DEADLINE, checks).await;
         found.with_context(|| format!("this did not come within {DEADLINE:?}: {what}"))?
     }
 
@@ -238,10 +238,10 @@ impl<'a> Stage<'a> {
             true => format!("'{arg}'"),
             false => (*arg).to_owned(),
         });
-        let place = match self.example.namespace.as_str() {
+        let namespace = match self.example.namespace.as_str() {
             "default" => String::new(),
             other => format!("-n {other} "),
         };
-        format!("$ kubectl {place}{}", quoted.collect::<Vec<_>>().join(" "))
+        format!("$ kubectl {namespace}{}", quoted.collect::<Vec<_>>().join(" "))
     }
 }

@@ -16,17 +16,17 @@ const STATUS_OF_DRIFT: &str = r#"jsonpath={range .status.drift[*]}{.resource} {.
 const STATUS_OF_CORRECTION: &str = r#"jsonpath=corrected at {.status.lastCorrection.time}:{"\n"}{range .status.lastCorrection.items[*]}  {.resource} {.name} {.path}: {.got} -> {.want}{"\n"}{end}"#;
 
 /// Runs all steps, in order.
-pub async fn tell(stage: &mut Stage<'_>) -> Result<()> {
+pub async fn play(stage: &mut Stage<'_>) -> Result<()> {
     start(stage).await?;
     buckets(stage).await?;
     apply(stage).await?;
-    look(stage).await?;
+    read_resource(stage).await?;
     replicate(stage, "orders/2024/0001.json").await?;
-    backfill::tell(stage).await?;
+    backfill::play(stage).await?;
     observe(stage).await?;
     let drifts = break_things(stage).await?;
     enforce(stage, &drifts).await?;
-    arrival::tell(stage).await?;
+    arrival::play(stage).await?;
     delete(stage).await
 }
 
@@ -48,7 +48,7 @@ async fn buckets(stage: &mut Stage<'_>) -> Result<()> {
     );
     stage.cloud.create_buckets().await?;
     backfill::prepare(stage).await?;
-    let held = stage.cloud.look().await?;
+    let held = stage.cloud.read().await?;
     stage.show(&held.to_string());
     let nothing = held.versioning_is("never enabled") && held.role.is_none() && held.configuration.is_none();
     stage.see("versioning was never enabled, and there is no role and no configuration", nothing)
@@ -67,7 +67,7 @@ async fn apply(stage: &mut Stage<'_>) -> Result<()> {
     let resource = format!("br/{name}");
     stage.kubectl(&["wait", "--for=condition=Ready", &resource, "--timeout=30s"]).await?;
 
-    let held = stage.cloud.look().await?;
+    let held = stage.cloud.read().await?;
     stage.show(&held.to_string());
     see_in_order(stage, &held)
 }
@@ -88,7 +88,7 @@ fn allows_all(held: &Held) -> bool {
     ["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"].iter().all(|action| held.allows(action))
 }
 
-async fn look(stage: &mut Stage<'_>) -> Result<()> {
+async fn read_resource(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
         "Read the resource",
         "The columns show people what is true in AWS, and the conditions show it to programs.",
@@ -242,7 +242,7 @@ async fn enforce(stage: &mut Stage<'_>, drifts: &[Drift]) -> Result<()> {
     stage.kubectl(&["wait", "--for=condition=InSync", &resource, "--timeout=30s"]).await?;
     stage.kubectl(&["get", "br", &name, "-o", STATUS_OF_CORRECTION]).await?;
     stage.kubectl(&["get", "br", "-o", "wide"]).await?;
-    let held = stage.cloud.look().await?;
+    let held = stage.cloud.read().await?;
     stage.show(&held.to_string());
     see_in_order(stage, &held)?;
     let resource = stage.resource().await?;
@@ -261,7 +261,7 @@ async fn delete(stage: &mut Stage<'_>) -> Result<()> {
     );
     let name = stage.example.name.clone();
     stage.kubectl(&["delete", "br", &name, "--timeout=30s"]).await?;
-    let held = stage.cloud.look().await?;
+    let held = stage.cloud.read().await?;
     stage.show(&held.to_string());
     stage
         .see("there is no configuration and no role", held.configuration.is_none() && held.role.is_none())?;

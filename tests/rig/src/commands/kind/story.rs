@@ -113,10 +113,10 @@ impl<'a> Story<'a> {
 
     async fn create_buckets(&self, clients: &Clients) -> Result<()> {
         clients.s3(REGIONS[0]).create_bucket().bucket(&self.source).send().await?;
-        let place = BucketLocationConstraint::from(REGIONS[1]);
-        let place = CreateBucketConfiguration::builder().location_constraint(place).build();
+        let location = BucketLocationConstraint::from(REGIONS[1]);
+        let location = CreateBucketConfiguration::builder().location_constraint(location).build();
         let create = clients.s3(REGIONS[1]).create_bucket().bucket(&self.destination);
-        create.create_bucket_configuration(place).send().await?;
+        create.create_bucket_configuration(location).send().await?;
         println!("✓ buckets {} and {} exist, and nothing else", self.source, self.destination);
         Ok(())
     }

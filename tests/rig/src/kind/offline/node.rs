@@ -87,8 +87,8 @@ impl Node {
     /// A hash of everything that goes into the image.
     fn key(&self) -> Result<String> {
         let mut inputs: Vec<Vec<u8>> = Vec::new();
-        for place in self.tools.places().into_iter().chain([self.base.as_path(), &self.proxy_base]) {
-            inputs.push(place.as_os_str().as_encoded_bytes().to_vec());
+        for path in self.tools.paths().into_iter().chain([self.base.as_path(), &self.proxy_base]) {
+            inputs.push(path.as_os_str().as_encoded_bytes().to_vec());
         }
         for file in files(&sources())? {
             inputs.push(file.as_os_str().as_encoded_bytes().to_vec());

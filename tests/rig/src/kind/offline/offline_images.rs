@@ -78,14 +78,14 @@ impl Sources {
 
     fn emulator_image(&self, engine: &Engine) -> Result<String> {
         let file = "tests/kind/emulator.Containerfile";
-        let places = [&self.python, &self.emulator].map(|path| path.as_os_str().as_encoded_bytes().to_vec());
+        let paths = [&self.python, &self.emulator].map(|path| path.as_os_str().as_encoded_bytes().to_vec());
         let scripts = find_scripts()?;
-        let mut inputs = vec![places[0].clone(), places[1].clone(), containerfile(file)?.into_bytes()];
+        let mut inputs = vec![paths[0].clone(), paths[1].clone(), containerfile(file)?.into_bytes()];
         for script in &scripts {
             inputs.push(fs::read(script).with_context(|| format!("cannot read {}", script.display()))?);
         }
         let key = tools::key(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        let base = format!("{PYTHON}:{}", tools::key(&[&places[0]]));
+        let base = format!("{PYTHON}:{}", tools::key(&[&paths[0]]));
         if !engine.has_image(&base) {
             // First what is based on it.
             remove_older(engine, EMULATOR)?;

@@ -1,5 +1,5 @@
-//! What `rig scale` measures once all resources are Ready: a watch that has to list everything anew, and a restart of the
-//! operator. In: a world with Ready resources, and the operator. Out: requests and memory.
+//! What `rig scale` measures once all resources are Ready: a watch that has to list everything again, and a restart of
+//! the operator. In: a world with Ready resources, and the operator. Out: requests and memory.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -44,8 +44,8 @@ pub async fn relist(world: &World, operator: &Operator) -> Result<Afterwards> {
     let patch = patch.to_string();
     let output = world.cluster().kubectl(["patch", "crd", DEFINITION, "--type=json", "--patch", &patch])?;
     ensure!(output.status.success(), "kubectl patch crd: {}", String::from_utf8_lossy(&output.stderr));
-    // The API server ends the watch a moment later. Then comes one from the old version, which it refuses, and one from the
-    // end of the list.
+    // The API server ends the watch a moment later. Then comes one from the old version, which it refuses, and one from
+    // the end of the list.
     let begun = Instant::now();
     while watches(world)? - watched < 2 {
         ensure!(begun.elapsed() < DEADLINE, "the operator listed nothing again:\n{}", operator.log());
@@ -60,7 +60,7 @@ pub async fn relist(world: &World, operator: &Operator) -> Result<Afterwards> {
 /// # Errors
 /// If it does not start, or does not act on the change.
 pub async fn restart(world: &World, program: &PathBuf) -> Result<Afterwards> {
-    progress::say("starting the operator anew");
+    progress::say("starting the operator again");
     let before = reads(world)?;
     let operator = start(world, program, &RATES).await?;
     let sampler = MemorySampler::start(operator.pid());

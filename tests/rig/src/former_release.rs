@@ -91,7 +91,7 @@ impl FormerState {
             .with_context(|| format!("{name} was not recorded"))
     }
 
-    /// The same AWS with other UIDs, for objects that were created anew.
+    /// The same AWS with other UIDs, for objects that were created again.
     pub fn aws_with(&self, uids: &[(String, String)]) -> Result<AwsState> {
         let text = serde_json::to_string(&self.aws)?;
         let replaced = uids.iter().fold(text, |text, (from, to)| text.replace(from, to));

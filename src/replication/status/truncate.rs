@@ -14,8 +14,8 @@ pub(crate) fn note(what: &str, items: impl Iterator<Item = String>) -> String {
     clip(&format!("{what}: {}", summary(items)))
 }
 
-/// The items, for a condition: all buckets concerned are named, as far as a message has room, and then how many more there
-/// are.
+/// The items, for a condition: all buckets concerned are named, as far as a message has room, and then how many more
+/// there are.
 pub(crate) fn list(items: impl Iterator<Item = String>) -> String {
     let (mut listed, mut more) = (String::new(), 0);
     for item in items {

@@ -20,7 +20,7 @@ use crate::replication::status::context::StatusContext;
 use crate::replication::step::Step;
 
 /// The status to write before these steps are executed. `None`: the present one remembers all that they may make.
-pub fn ahead(
+pub fn announce(
     input: &PlanInput<'_>,
     plan: &Plan,
     steps: &[Step],
@@ -44,7 +44,7 @@ pub fn ahead(
     };
     let configures = steps.iter().any(puts_configuration);
     if configures {
-        announce(&builder, &mut ahead);
+        name_configuration(&builder, &mut ahead);
         ahead.canary_places = described.canary_places;
     }
     // While the status says that the configuration is not there, no backfill begins, and the report that says otherwise sets
@@ -56,7 +56,7 @@ pub fn ahead(
 
 /// The status to write before these steps of one stage are executed. `None`: they put no configuration, or the one that the
 /// present status announces. A step that failed may have left only a part of the one that was planned.
-pub fn announcement(
+pub fn announce_configuration(
     input: &PlanInput<'_>,
     plan: &Plan,
     stage: &[Step],
@@ -68,12 +68,12 @@ pub fn announcement(
     let outcome = unanswered(stage);
     let builder = StatusBuilder { input, plan, outcome: &outcome, context, remaining: &plan.differences };
     let mut announcing = context.previous.clone();
-    announce(&builder, &mut announcing);
+    name_configuration(&builder, &mut announcing);
     (announcing.announced_configuration != context.previous.announced_configuration).then_some(announcing)
 }
 
 /// Names the configuration that is about to be put. The announcement of the one that is to be replaced gives way to it.
-fn announce(builder: &StatusBuilder<'_>, status: &mut BucketReplicationStatus) {
+fn name_configuration(builder: &StatusBuilder<'_>, status: &mut BucketReplicationStatus) {
     let StatusContext { previous, now, .. } = *builder.context;
     status.announced_configuration = builder.announced_configuration();
     status.configured_at = Some(Time(now));

@@ -1,9 +1,9 @@
 //! Gives AWS a minute after the operator's own writes: an answer from before a write is neither drift nor a correction.
 //!
-//! In: what each write replaced and the differences that it corrected, what a later check finds, and where events say that
-//! someone else changed something. Out: how long to wait before AWS is read again, if it still shows a state from before a
-//! write. Old and new answers may alternate for a while. A state from before a write is someone's doing if it stays for some
-//! seconds after a newer one was seen, or after someone else changed that place.
+//! In: what each write replaced and the differences that it corrected, what a later check finds, and where events say
+//! that someone else changed something. Out: how long to wait before AWS is read again, if it still shows a state from
+//! before a write. Old and new answers may alternate for a while. A state from before a write is someone's doing if it
+//! stays for some seconds after a newer one was seen, or after someone else changed that setting.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::api::DriftEntry;
 use crate::backoff::doubling;
 use crate::controllers::bucket_replication::contents::{Contents, Replaced, hash};
 use crate::replication::observed::SHOWN_AFTER;
-use crate::replication::place_hash::{PlaceHash, place_of};
+use crate::replication::setting_hash::{SettingHash, setting_of};
 
 /// How long a state from before a write has to stay, once AWS has shown a newer one, to be believed.
 const COME_BACK: Duration = Duration::from_secs(10);
@@ -33,58 +33,59 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// more, because every resource of a fleet that is applied at once has some.
 #[derive(Debug, Default)]
 pub struct RecentWrites {
-    places: BTreeMap<PlaceHash, Box<WrittenPlace>>,
+    settings: BTreeMap<SettingHash, Box<WrittenSetting>>,
     /// Since when answers were found that this process cannot distinguish from old ones.
     unsure_since: Option<Instant>,
     /// How often AWS was read again in a row.
     reads: u32,
 }
 
-/// A place that was written to.
+/// A setting that was written to.
 #[derive(Debug, Default)]
-struct WrittenPlace {
+struct WrittenSetting {
     /// What it held before writes, the last one at the end.
     before: Vec<(u64, Instant)>,
     /// The differences that writes corrected.
     differences: Vec<(u64, Instant)>,
     /// When the last write ended.
     at: Option<Instant>,
-    /// Since the last write AWS has shown something newer, or someone else has changed the place.
+    /// Since the last write AWS has shown something newer, or someone else has changed the setting.
     seen: bool,
     /// Since when AWS shows the old state again.
     back: Option<Instant>,
 }
 
 /// What a check found.
-pub struct CheckFindings<'a> {
+pub struct ShownState<'a> {
     pub differences: &'a [DriftEntry],
     pub contents: Contents,
-    /// The places that the plan writes to.
-    pub planned: HashSet<PlaceHash>,
+    /// The settings that the plan writes to.
+    pub planned: HashSet<SettingHash>,
     /// Everything that is desired was applied before.
     pub drift: bool,
     /// How long ago the status says that something was written, by this process or another one.
     pub written_ago: Option<Duration>,
 }
 
-impl WrittenPlace {
+impl WrittenSetting {
     fn is_empty(&self) -> bool {
         self.before.is_empty() && self.differences.is_empty()
     }
 
     /// How much longer an old answer is expected, if this may be one.
-    fn wait(&mut self, place: PlaceHash, shown: &CheckFindings<'_>, now: Instant) -> Option<Duration> {
-        let found: Vec<u64> = shown.differences.iter().filter(|d| place_of(d) == place).map(hash).collect();
-        let content = shown.contents.get(&place);
+    fn wait(&mut self, setting: SettingHash, shown: &ShownState<'_>, now: Instant) -> Option<Duration> {
+        let found: Vec<u64> =
+            shown.differences.iter().filter(|d| setting_of(d) == setting).map(hash).collect();
+        let content = shown.contents.get(&setting);
         let is_held = |(before, _): &&(u64, Instant)| Some(before) == content;
-        let differs = !found.is_empty() || shown.planned.contains(&place);
+        let differs = !found.is_empty() || shown.planned.contains(&setting);
         let replaced = match !differs {
             // The spec may ask by now for what was there before the last write.
             true => self.before.last().filter(|before| !shown.drift && is_held(before)),
             false => self.before.iter().rev().find(is_held),
         };
         let of = |hash: &u64| self.differences.iter().find(|(held, _)| held == hash).map(|(_, at)| *at);
-        // An answer from before a write shows, of its place, only differences that were corrected. An answer that shows
+        // An answer from before a write shows, of its setting, only differences that were corrected. An answer that shows
         // more is newer, and the corrected ones have come back.
         let corrected: Option<Vec<Instant>> = found.iter().map(of).collect();
         let at = replaced.map(|(_, at)| *at).max(corrected.and_then(|times| times.into_iter().max()));
@@ -103,7 +104,7 @@ impl WrittenPlace {
 
 impl RecentWrites {
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty() && self.unsure_since.is_none()
+        self.settings.is_empty() && self.unsure_since.is_none()
     }
 
     /// Records differences that were corrected just now, and what was replaced.
@@ -117,49 +118,52 @@ impl RecentWrites {
             let DriftEntry { want, got, .. } = difference;
             let inverse = DriftEntry { want: got.clone(), got: want.clone(), ..difference.clone() };
             let (corrected, inverse) = (hash(difference), hash(&inverse));
-            let place = self.written(place_of(difference), now);
-            place.differences.retain(|(held, _)| *held != corrected && *held != inverse);
-            place.differences.push((corrected, now));
+            let setting = self.written(setting_of(difference), now);
+            setting.differences.retain(|(held, _)| *held != corrected && *held != inverse);
+            setting.differences.push((corrected, now));
         }
-        for Replaced { place, before, after } in replaced {
-            let place = self.written(*place, now);
+        for Replaced { setting, before, after } in replaced {
+            let setting = self.written(*setting, now);
             // The present state is no old one, although a write replaced it once.
-            place.before.retain(|(held, _)| Some(*held) != *before && Some(*held) != *after);
-            place.before.extend(before.filter(|before| Some(*before) != *after).map(|before| (before, now)));
+            setting.before.retain(|(held, _)| Some(*held) != *before && Some(*held) != *after);
+            setting
+                .before
+                .extend(before.filter(|before| Some(*before) != *after).map(|before| (before, now)));
         }
-        self.places.retain(|_, place| !place.is_empty());
-        for place in self.places.values_mut() {
-            place.before.shrink_to_fit();
-            place.differences.shrink_to_fit();
+        self.settings.retain(|_, setting| !setting.is_empty());
+        for setting in self.settings.values_mut() {
+            setting.before.shrink_to_fit();
+            setting.differences.shrink_to_fit();
         }
         self.unsure_since = None;
         self.reads = 0;
     }
 
-    fn written(&mut self, place: PlaceHash, now: Instant) -> &mut WrittenPlace {
-        let held = self.places.entry(place).or_default();
+    fn written(&mut self, setting: SettingHash, now: Instant) -> &mut WrittenSetting {
+        let held = self.settings.entry(setting).or_default();
         (held.at, held.seen, held.back) = (Some(now), false, None);
         held
     }
 
-    /// An event says that someone else changed a place at this time: AWS may show that change there, although it equals
+    /// An event says that someone else changed a setting at this time: AWS may show that change there, although it equals
     /// the state that the operator replaced.
-    pub fn changed_by_another(&mut self, place: PlaceHash, at: Instant) {
-        if let Some(held) = self.places.get_mut(&place) {
+    pub fn changed_by_another(&mut self, setting: SettingHash, at: Instant) {
+        if let Some(held) = self.settings.get_mut(&setting) {
             held.seen |= held.at.is_some_and(|written| at.duration_since(written) >= SKEW);
         }
     }
 
     /// How long to wait for newer answers, if a check found something from before a write.
-    pub fn unsettled(&mut self, shown: &CheckFindings<'_>, now: Instant) -> Option<Duration> {
+    pub fn unsettled(&mut self, shown: &ShownState<'_>, now: Instant) -> Option<Duration> {
         self.expire(now);
-        let left = match self.places.is_empty() {
+        let left = match self.settings.is_empty() {
             true => {
                 let concerns = shown.drift && !shown.differences.is_empty();
                 self.unknown(shown.written_ago.filter(|_| concerns), now)
             }
             false => {
-                let waits = self.places.iter_mut().filter_map(|(place, held)| held.wait(*place, shown, now));
+                let waits =
+                    self.settings.iter_mut().filter_map(|(setting, held)| held.wait(*setting, shown, now));
                 waits.max()
             }
         };
@@ -193,15 +197,15 @@ impl RecentWrites {
         now: Instant,
     ) -> Option<Duration> {
         self.expire(now);
-        let left = if self.places.is_empty() { self.unknown(written_ago, now) } else { None };
+        let left = if self.settings.is_empty() { self.unknown(written_ago, now) } else { None };
         left.and_then(|left| self.pause(Some(left)))
     }
 
-    /// How long a deletion waits for newer answers, where one of these places holds what it held before a write.
+    /// How long a deletion waits for newer answers, where one of these settings holds what it held before a write.
     pub fn shows_replaced(&mut self, contents: &Contents, now: Instant) -> Option<Duration> {
         self.expire(now);
-        let old = self.places.iter().filter_map(|(place, held)| {
-            let content = contents.get(place)?;
+        let old = self.settings.iter().filter_map(|(setting, held)| {
+            let content = contents.get(setting)?;
             held.before.iter().rev().find(|(before, _)| before == content)
         });
         let left = old.map(|(_, at)| SHOWN_AFTER.saturating_sub(now.duration_since(*at))).max()?;
@@ -222,21 +226,21 @@ impl RecentWrites {
     /// Forgets what was written more than a minute ago.
     pub fn expire(&mut self, now: Instant) {
         let is_recent = |(_, at): &(u64, Instant)| now.duration_since(*at) < SHOWN_AFTER;
-        self.places.retain(|_, place| {
-            place.before.retain(is_recent);
-            place.differences.retain(is_recent);
-            !place.is_empty()
+        self.settings.retain(|_, setting| {
+            setting.before.retain(is_recent);
+            setting.differences.retain(is_recent);
+            !setting.is_empty()
         });
         self.unsure_since.take_if(|since| now.duration_since(*since) >= SHOWN_AFTER);
     }
 
-    /// The operator removed what is in this place: that it is not there is no old answer.
-    pub fn forget(&mut self, place: PlaceHash) {
-        self.places.remove(&place);
+    /// The operator removed what is in this setting: that it is not there is no old answer.
+    pub fn forget(&mut self, setting: SettingHash) {
+        self.settings.remove(&setting);
     }
 
-    /// What is remembered, with ages in seconds, as text. The exploration has no events, so that the time of the last write
-    /// decides nothing there.
+    /// What is remembered, with ages in seconds, as text. The exploration has no events, so that the time of the last
+    /// write decides nothing there.
     #[cfg(any(test, feature = "simulation"))]
     pub fn fingerprint(&self, now: Instant) -> String {
         let age = |at: &Instant| now.duration_since(*at).min(SHOWN_AFTER).as_secs();
@@ -246,18 +250,18 @@ impl RecentWrites {
                 .filter(|(_, age)| *age < SHOWN_AFTER.as_secs())
                 .collect()
         };
-        let places: Vec<_> = self
-            .places
+        let settings: Vec<_> = self
+            .settings
             .iter()
-            .map(|(place, held)| {
+            .map(|(setting, held)| {
                 let (mut before, mut differences) = (ages(&held.before), ages(&held.differences));
                 before.sort_unstable();
                 differences.sort_unstable();
-                (place, before, differences, held.seen, held.back.as_ref().map(age))
+                (setting, before, differences, held.seen, held.back.as_ref().map(age))
             })
             .filter(|(_, before, differences, ..)| !before.is_empty() || !differences.is_empty())
             .collect();
-        format!("{places:?} {:?}", self.unsure_since.as_ref().map(age))
+        format!("{settings:?} {:?}", self.unsure_since.as_ref().map(age))
     }
 }
 
@@ -280,8 +284,8 @@ mod tests {
         start + Duration::from_secs(second)
     }
 
-    fn shown(differences: &[DriftEntry]) -> CheckFindings<'_> {
-        CheckFindings {
+    fn shown(differences: &[DriftEntry]) -> ShownState<'_> {
+        ShownState {
             differences,
             contents: Contents::new(),
             planned: HashSet::new(),
@@ -318,7 +322,7 @@ mod tests {
             absent("rules[a]"),
         ];
         let replaced = settled.iter().zip(1_u64..).map(|(difference, before)| Replaced {
-            place: place_of(difference),
+            setting: setting_of(difference),
             before: Some(before),
             after: Some(before + 1),
         });
@@ -329,7 +333,7 @@ mod tests {
             writes.record(settled.iter(), &replaced, Instant::now());
             held = Some(writes);
         });
-        assert_eq!(held.unwrap().places.len(), 5);
+        assert_eq!(held.unwrap().settings.len(), 5);
         assert!(allocated.bytes_current < 1_000, "{} bytes", allocated.bytes_current);
     }
 
@@ -355,10 +359,10 @@ mod tests {
     }
 
     #[test]
-    fn a_state_from_before_a_write_is_believed_sooner_where_someone_else_changed_that_place_since() {
+    fn a_state_from_before_a_write_is_believed_sooner_where_someone_else_changed_that_setting_since() {
         let (mut writes, start, found) = (RecentWrites::default(), Instant::now(), [absent("rules[a]")]);
         writes.record(found.iter(), &[], start);
-        writes.changed_by_another(place_of(&found[0]), at(start, 7));
+        writes.changed_by_another(setting_of(&found[0]), at(start, 7));
         for (second, is_believed) in [(8, false), (17, false), (18, true)] {
             let pause = writes.unsettled(&shown(&found), at(start, second));
             assert_eq!(pause.is_none(), is_believed, "second {second}: {pause:?}");
@@ -366,18 +370,18 @@ mod tests {
     }
 
     #[test]
-    fn a_late_event_of_what_a_write_corrected_or_of_another_place_shortens_no_wait() {
+    fn a_late_event_of_what_a_write_corrected_or_of_another_setting_shortens_no_wait() {
         let (start, found) = (Instant::now() + Duration::from_secs(600), [absent("rules[a]")]);
         let (own, other) =
-            (place_of(&found[0]), place_of(&DriftEntry { name: "copies".into(), ..absent("") }));
+            (setting_of(&found[0]), setting_of(&DriftEntry { name: "copies".into(), ..absent("") }));
         let seconds = Duration::from_secs;
         // Of AWS's clock, from which the operator's may differ.
-        for (place, time) in
+        for (setting, time) in
             [(own, start - seconds(300)), (own, start + seconds(4)), (other, start + seconds(9))]
         {
             let mut writes = RecentWrites::default();
             writes.record(found.iter(), &[], start);
-            writes.changed_by_another(place, time);
+            writes.changed_by_another(setting, time);
             for second in [10, 30, 59] {
                 assert!(writes.unsettled(&shown(&found), at(start, second)).is_some(), "second {second}");
             }
@@ -388,10 +392,10 @@ mod tests {
     fn a_write_after_the_change_of_someone_else_begins_the_wait_again() {
         let (mut writes, start, found) = (RecentWrites::default(), Instant::now(), [absent("rules[a]")]);
         writes.record(found.iter(), &[], start);
-        writes.changed_by_another(place_of(&found[0]), at(start, 7));
+        writes.changed_by_another(setting_of(&found[0]), at(start, 7));
         writes.record(found.iter(), &[], at(start, 20));
         // The event is still remembered.
-        writes.changed_by_another(place_of(&found[0]), at(start, 7));
+        writes.changed_by_another(setting_of(&found[0]), at(start, 7));
         for second in [21, 40, 79] {
             assert!(writes.unsettled(&shown(&found), at(start, second)).is_some(), "second {second}");
         }
@@ -415,16 +419,16 @@ mod tests {
 
     /// The spec may have changed since, so that no difference is the one that was written away.
     #[test]
-    fn what_any_write_of_the_last_minute_replaced_is_not_believed() {
+    fn a_state_that_a_write_of_the_last_minute_replaced_is_not_believed() {
         let (mut writes, start) = (RecentWrites::default(), Instant::now());
-        let place = place_of(&absent("rules[a]"));
-        let write = |before, after| [Replaced { place, before: Some(before), after: Some(after) }];
+        let setting = setting_of(&absent("rules[a]"));
+        let write = |before, after| [Replaced { setting, before: Some(before), after: Some(after) }];
         writes.record([].iter(), &write(1, 2), start);
         writes.record([].iter(), &write(2, 3), at(start, 5));
         let found = [absent("rules[c]")];
         let mut sees = |content, drift, second| {
-            let contents = Contents::from([(place, content)]);
-            let shown = CheckFindings { contents, drift, ..shown(&found) };
+            let contents = Contents::from([(setting, content)]);
+            let shown = ShownState { contents, drift, ..shown(&found) };
             writes.unsettled(&shown, at(start, second)).is_some()
         };
         for drift in [true, false] {
@@ -436,15 +440,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_again_is_no_old_state() {
+    fn a_state_that_was_written_again_is_no_old_state() {
         let (mut writes, start) = (RecentWrites::default(), Instant::now());
         let there = DriftEntry { want: "absent".into(), got: "Enabled".into(), ..absent("rules[a]") };
-        let place = place_of(&there);
-        let write = |before, after| [Replaced { place, before: Some(before), after: Some(after) }];
+        let setting = setting_of(&there);
+        let write = |before, after| [Replaced { setting, before: Some(before), after: Some(after) }];
         writes.record([absent("rules[a]")].iter(), &write(1, 2), start);
         writes.record([there].iter(), &write(2, 1), start);
         let found = [absent("rules[a]")];
-        let shown = CheckFindings { contents: Contents::from([(place, 1)]), drift: false, ..shown(&found) };
+        let shown = ShownState { contents: Contents::from([(setting, 1)]), drift: false, ..shown(&found) };
         assert_eq!(writes.unsettled(&shown, at(start, 1)), None, "the spec asks for the second state again");
     }
 
@@ -453,12 +457,12 @@ mod tests {
         let (mut writes, start, found) = (RecentWrites::default(), Instant::now(), [absent("rules[a]")]);
         let mut sees = |second| {
             let written_ago = Some(Duration::from_secs(second + 5));
-            writes.unsettled(&CheckFindings { written_ago, ..shown(&found) }, at(start, second)).is_some()
+            writes.unsettled(&ShownState { written_ago, ..shown(&found) }, at(start, second)).is_some()
         };
         assert!(sees(0) && sees(12) && sees(19));
         assert!(!sees(20));
         let mut writes = RecentWrites::default();
-        let later = CheckFindings { written_ago: Some(SHOWN_AFTER), ..shown(&found) };
+        let later = ShownState { written_ago: Some(SHOWN_AFTER), ..shown(&found) };
         assert_eq!(writes.unsettled(&later, start), None);
     }
 }

@@ -12,7 +12,7 @@ const ARGS: [&str; 6] = ["--health-interval", "1s", "--health-window", "10m", "-
 
 #[tokio::test]
 async fn a_completed_backfill_clears_the_failures_and_the_status_says_when() -> Result<()> {
-    let scene = Scene::named("health-mended").args(&ARGS).edit(publish_metrics).ready().await?;
+    let scene = Scene::named("health-retried").args(&ARGS).edit(publish_metrics).ready().await?;
     let (world, jobs) = (&scene.world, scene.world.jobs());
     scene.write_object("first").await?;
     scene.wait_verdict("ObjectsArriving").await?;
@@ -26,9 +26,9 @@ async fn a_completed_backfill_clears_the_failures_and_the_status_says_when() -> 
     assert!(replicating(&failing).2.contains(&command), "{failing:#}");
 
     world.set_versioning(DESTINATION_REGION, &scene.destination, BucketVersioningStatus::Enabled).await?;
-    let mended = scene.manage("Enforce").await?;
-    assert_eq!(replicating(&mended).1, "ObjectsFailing", "the object is still missing: {mended:#}");
-    assert!(mended["health"]["backfilledAt"].is_null(), "{mended:#}");
+    let enforced = scene.manage("Enforce").await?;
+    assert_eq!(replicating(&enforced).1, "ObjectsFailing", "the object is still missing: {enforced:#}");
+    assert!(enforced["health"]["backfilledAt"].is_null(), "{enforced:#}");
     // What the command line prints for these failures is narrower than everything, and is enough.
     let resource = world.get(NAME).await?.to_string();
     let printed =

@@ -4,7 +4,7 @@
 
 use kube::runtime::watcher;
 
-pub use crate::ports::kube_error::{describe, describe_status, is_denied};
+use crate::ports::kube_error::{describe, describe_status};
 
 /// An error of a watch, in one sentence.
 pub fn describe_watch_error(error: &watcher::Error) -> String {

@@ -1,6 +1,6 @@
 //! What people do to AWS or to Kubernetes, and the accounts in which they do it.
 //!
-//! In: the simulated AWS and API server. Out: [`Deed`]: a name, a sentence, and the function that does it.
+//! In: the simulated AWS and API server. Out: [`Act`]: a name, a sentence, and the function that does it.
 
 use crate::simulation::api_server::ApiServer;
 use crate::simulation::explore::budget::Budget;
@@ -12,12 +12,12 @@ pub const HERE: &str = "111122223333";
 pub const THERE: &str = "444455556666";
 
 /// What someone does to AWS or to Kubernetes.
-pub struct Deed {
+pub struct Act {
     /// Its name in a replay.
     pub name: &'static str,
     /// Actor, action, subject.
     pub sentence: &'static str,
     pub budget: Budget,
     /// Does it; `false`: there is nothing to do it to.
-    pub act: fn(&mut World, &mut ApiServer) -> bool,
+    pub effect: fn(&mut World, &mut ApiServer) -> bool,
 }

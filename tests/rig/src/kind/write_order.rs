@@ -13,8 +13,8 @@ pub fn order(writes: &[Recorded]) -> Vec<&str> {
 
 /// Checks that no two wrote at the same time, and that none wrote again after another had begun.
 ///
-/// The writes are in the order in which they came to AWS: a pod that appears twice among those that began has written after
-/// its follower.
+/// The writes are in the order in which they came to AWS: a pod that appears twice among those that began has written
+/// after its follower.
 ///
 /// # Errors
 /// If two did; the message holds both writes.
