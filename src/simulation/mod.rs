@@ -7,6 +7,7 @@
 #![allow(clippy::indexing_slicing, reason = "part of tests; it indexes JSON values, which answer null")]
 
 mod api_server;
+mod clients;
 mod cloud;
 mod cluster;
 mod denials;
@@ -15,11 +16,13 @@ mod hook;
 mod jobs;
 mod object_calls;
 mod objects;
+mod observation;
 mod operator;
 mod world;
 
 pub use api_server::{ApiServer, ObjectName};
-pub use cloud::{Former, OWN_KEY, SimulatedClients, SimulatedCloud};
+pub use clients::SimulatedClients;
+pub use cloud::{Former, OWN_KEY, SimulatedCloud};
 pub use cluster::SimulatedCluster;
 pub use hook::{Call, Choice, Hook, Hooked};
 pub use jobs::{Jobs, SimulatedJob};

@@ -10,6 +10,8 @@ mod deviation;
 mod properties;
 mod run;
 mod scene;
+mod scene_acts;
+mod scene_beginnings;
 mod search;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::api::{AdoptionPolicy, BucketReplication, DeletionPolicy, ManagementPolicy};
 use crate::iam::arn::{bucket_of_arn, role_of_arn};
 use crate::simulation::api_server::{ApiServer, ObjectName};
-use crate::simulation::explore::scene::owner_tags;
+use crate::simulation::explore::scene_beginnings::owner_tags;
 use crate::simulation::world::{SimulatedRole, World};
 
 /// What must hold, in every state or from every state.

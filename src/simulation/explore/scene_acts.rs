@@ -1,0 +1,384 @@
+//! What people do in the scenes, a constant for each act.
+//!
+//! In: nothing. Out: acts, which `scene.rs` lists for each scene. A new act begins here; acts on backfills are in
+//! `backfills.rs`.
+
+use serde_json::{Value, json};
+
+use crate::replication::observed::VersioningStatus;
+use crate::simulation::api_server::{ApiServer, ObjectName};
+use crate::simulation::explore::act::{Act, HERE, THERE};
+use crate::simulation::explore::budget::Budget;
+use crate::simulation::explore::scene_beginnings::{
+    default_account, first_policy, foreign_configuration, foreign_tags, their_statement,
+};
+
+fn resource(server: &mut ApiServer, edit: impl FnOnce(&mut Value)) -> bool {
+    edit_named(server, "orders", edit)
+}
+
+fn edit_named(server: &mut ApiServer, name: &str, edit: impl FnOnce(&mut Value)) -> bool {
+    let name = ObjectName::replication("data", name);
+    let Some(before) = server.objects.get(&name).cloned() else { return false };
+    server.edit(&name, edit);
+    let asked = |object: &Value| {
+        let metadata = &object["metadata"];
+        [&object["spec"], &metadata["finalizers"], &metadata["annotations"]].map(Value::clone)
+    };
+    server.objects.get(&name).map(asked) != Some(asked(&before))
+}
+
+fn edit_spec(server: &mut ApiServer, edit: impl FnOnce(&mut Value)) -> bool {
+    resource(server, |object| edit(&mut object["spec"]))
+}
+
+pub(super) const EDIT_DESTINATION: Act = Act {
+    name: "edits-destination",
+    sentence: "The user sends the replicas of data/orders to bucket archive",
+    budget: Budget::SpecChanges,
+    effect: |_, server| {
+        edit_spec(server, |spec| spec["rules"][0]["destination"]["bucket"] = json!("archive"))
+    },
+};
+
+pub(super) const RENAME_ROLE: Act = Act {
+    name: "renames-role",
+    sentence: "The user renames the role of data/orders to orders-role-2",
+    budget: Budget::SpecChanges,
+    effect: |_, server| edit_spec(server, |spec| spec["role"]["name"] = json!("orders-role-2")),
+};
+
+pub(super) const RENAME_ROLE_AGAIN: Act = Act {
+    name: "renames-role-again",
+    sentence: "The user renames the role of data/orders to orders-role-3",
+    budget: Budget::SpecChanges,
+    effect: |_, server| edit_spec(server, |spec| spec["role"]["name"] = json!("orders-role-3")),
+};
+
+pub(super) const RENAME_ROLE_BACK: Act = Act {
+    name: "renames-role-back",
+    sentence: "The user gives the role of data/orders its first name again",
+    budget: Budget::SpecChanges,
+    effect: |_, server| edit_spec(server, |spec| spec["role"]["name"] = json!("orders-role")),
+};
+
+pub(super) const OBSERVE: Act = Act {
+    name: "sets-observe",
+    sentence: "The user sets managementPolicy: Observe on data/orders",
+    budget: Budget::SpecChanges,
+    effect: |_, server| edit_spec(server, |spec| spec["managementPolicy"] = json!("Observe")),
+};
+
+pub(super) const SUSPEND: Act = Act {
+    name: "suspends",
+    sentence: "The user suspends data/orders",
+    budget: Budget::SpecChanges,
+    effect: |_, server| edit_spec(server, |spec| spec["suspend"] = json!(true)),
+};
+
+pub(super) const MOVE_CANARIES: Act = Act {
+    name: "moves-canaries",
+    sentence: "The user gives the canaries of data/orders another prefix",
+    budget: Budget::SpecChanges,
+    effect: |_, server| {
+        edit_spec(server, |spec| spec["health"]["canary"] = json!({"interval": "24h", "prefix": "new/"}))
+    },
+};
+
+pub(super) const STOP_CANARIES: Act = Act {
+    name: "stops-canaries",
+    sentence: "The user asks for no canaries of data/orders any more",
+    budget: Budget::SpecChanges,
+    effect: |_, server| edit_spec(server, |spec| spec["health"] = json!({})),
+};
+
+pub(super) const FORBID_CANARIES: Act = Act {
+    name: "forbids-canaries",
+    sentence: "The administrator allows no canaries under AwsAccount default any more",
+    budget: Budget::Administrators,
+    effect: |_, server| {
+        let name = ObjectName::account("default");
+        let allowed =
+            server.objects.get(&name).is_some_and(|object| object["spec"]["allow"] == json!(["Canary"]));
+        server.edit(&name, |object| object["spec"]["allow"] = json!([]));
+        allowed
+    },
+};
+
+pub(super) const ADOPT: Act = Act {
+    name: "sets-adopt",
+    sentence: "The user sets adoptionPolicy: Adopt on data/orders",
+    budget: Budget::SpecChanges,
+    effect: |_, server| edit_spec(server, |spec| spec["adoptionPolicy"] = json!("Adopt")),
+};
+
+pub(super) const NAME_OTHER_ACCOUNT: Act = Act {
+    name: "names-other-account",
+    sentence: "The user names AwsAccount other for the source of data/orders",
+    budget: Budget::SpecChanges,
+    effect: |_, server| edit_spec(server, |spec| spec["source"]["accountRef"] = json!("other")),
+};
+
+pub(super) const LEAVE_SHARED: Act = Act {
+    name: "leaves-shared-bucket",
+    sentence: "The user sends the replicas of data/orders to bucket copies instead of bucket replicas",
+    budget: Budget::SpecChanges,
+    effect: |_, server| edit_named(server, "orders", |object| leave_shared(&mut object["spec"])),
+};
+
+pub(super) const TWIN_LEAVES_SHARED: Act = Act {
+    name: "twin-leaves-shared-bucket",
+    sentence: "The user sends the replicas of data/invoices to bucket copies instead of bucket replicas",
+    budget: Budget::SpecChanges,
+pub(super) const REFUSE: Act = Act {
+    name: "sets-refuse",
+    sentence: "The user sets adoptionPolicy: Refuse on data/orders",
+    budget: Budget::SpecChanges,
+    effect: |_, server| {
+        edit_spec(server, |spec| {
+            if spec["adoptionPolicy"] == "Adopt" {
+                spec["adoptionPolicy"] = json!("Refuse");
+            }
+        })
+    },
+};
+
+    effect: |_, server| edit_named(server, "invoices", |object| leave_shared(&mut object["spec"])),
+};
+
+fn leave_shared(spec: &mut Value) {
+    spec["rules"][0]["destination"] = json!({"bucket": "copies"});
+}
+
+pub(super) const ADD_FINALIZER: Act = Act {
+    name: "adds-finalizer",
+    sentence: "Another controller adds its finalizer to data/orders",
+    budget: Budget::SpecChanges,
+    effect: |_, server| {
+        resource(server, |object| {
+            if !object["metadata"]["deletionTimestamp"].is_null() {
+                return;
+            }
+            let held = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+            let theirs = json!("example.com/backup");
+            if !held.contains(&theirs) {
+                object["metadata"]["finalizers"] = held.into_iter().chain([theirs]).collect();
+            }
+        })
+    },
+};
+
+pub(super) const DELETE: Act = Act {
+    name: "deletes",
+    sentence: "The user deletes data/orders",
+    budget: Budget::Deletions,
+    effect: |_, server| delete(server, "orders"),
+};
+
+pub(super) const TWIN_DELETE: Act = Act {
+    name: "twin-deletes",
+    sentence: "The user deletes data/invoices",
+    budget: Budget::Deletions,
+    effect: |_, server| delete(server, "invoices"),
+};
+
+fn delete(server: &mut ApiServer, name: &str) -> bool {
+    let name = ObjectName::replication("data", name);
+    let deleted =
+        server.objects.get(&name).is_none_or(|object| !object["metadata"]["deletionTimestamp"].is_null());
+    if !deleted {
+        server.delete(&name);
+    }
+    !deleted
+}
+
+pub(super) const STRIP: Act = Act {
+    name: "strips-finalizer",
+    sentence: "The user strips the finalizers of data/orders",
+    budget: Budget::Deletions,
+    effect: |_, server| resource(server, |object| object["metadata"]["finalizers"] = Value::Null),
+};
+
+pub(super) const SUSPEND_VERSIONING: Act = Act {
+    name: "suspends-versioning",
+    sentence: "Someone suspends versioning of bucket copies",
+    budget: Budget::Outsiders,
+    effect: |world, _| {
+        let enabled = world.buckets.get("copies").is_some_and(|b| b.versioning == VersioningStatus::Enabled);
+        enabled && world.suspend_versioning("copies").is_ok()
+    },
+};
+
+pub(super) const REPLACE_CONFIGURATION: Act = Act {
+    name: "replaces-configuration",
+    sentence: "Someone replaces the replication configuration of bucket orders with their own",
+    budget: Budget::Outsiders,
+    effect: |world, _| {
+        let Some(bucket) = world.buckets.get_mut("orders") else { return false };
+        let theirs = foreign_configuration();
+        bucket.versioning == VersioningStatus::Enabled
+            && bucket.configuration.replace(theirs.clone()).as_ref() != Some(&theirs)
+    },
+};
+
+pub(super) const REMOVE_CONFIGURATION: Act = Act {
+    name: "removes-configuration",
+    sentence: "Someone removes the replication configuration of bucket orders",
+    budget: Budget::Outsiders,
+    effect: |world, _| {
+        world.buckets.get_mut("orders").is_some_and(|bucket| bucket.configuration.take().is_some())
+    },
+};
+
+pub(super) const DELETE_ROLE: Act = Act {
+    name: "deletes-role",
+    sentence: "Someone deletes role orders-role with its policy",
+    budget: Budget::Outsiders,
+    effect: |world, _| {
+        if let Some(role) = world.role_mut(HERE, "orders-role") {
+            role.policy = None;
+        }
+        world.delete_role(HERE, "orders-role").is_ok()
+    },
+};
+
+pub(super) const RETAG_ROLE: Act = Act {
+    name: "retags-role",
+    sentence: "Someone hands role orders-role to another cluster, by its tags",
+    budget: Budget::Outsiders,
+    effect: |world, _| {
+        let Some(role) = world.role_mut(HERE, "orders-role") else { return false };
+        let theirs = foreign_tags();
+        std::mem::replace(&mut role.tags, theirs.clone()) != theirs
+    },
+};
+
+pub(super) const ADD_TAG: Act = Act {
+    name: "adds-tag",
+    sentence: "Someone puts a tag cost-center on role orders-role",
+    budget: Budget::Outsiders,
+    effect: |world, _| {
+        let Some(role) = world.role_mut(HERE, "orders-role") else { return false };
+        role.tags.insert("cost-center".to_owned(), "7".to_owned()).is_none()
+    },
+};
+
+pub(super) const ADD_STATEMENT: Act = Act {
+    name: "adds-statement",
+    sentence: "Someone adds a statement to the policy of bucket replicas",
+    budget: Budget::Outsiders,
+    effect: |world, _| {
+        let Some(bucket) = world.buckets.get_mut("replicas") else { return false };
+        let policy = bucket.policy.get_or_insert_with(|| json!({"Version": "2012-10-17", "Statement": []}));
+        let Some(statements) = policy["Statement"].as_array_mut() else { return false };
+        let theirs = their_statement("Added");
+        let added = !statements.contains(&theirs);
+        if added {
+            statements.push(theirs);
+        }
+        added
+    },
+};
+
+pub(super) const REMOVE_STATEMENTS: Act = Act {
+    name: "restores-policy",
+    sentence: "Someone puts the policy of bucket replicas back as it was at first",
+    budget: Budget::Outsiders,
+    effect: |world, _| {
+        let first = first_policy();
+        let Some(bucket) = world.buckets.get_mut("replicas") else { return false };
+        bucket.policy.replace(first.clone()).as_ref() != Some(&first)
+    },
+};
+
+pub(super) const TIGHTEN_ACCOUNT: Act = Act {
+    name: "tightens-account",
+    sentence: "The administrator takes the source orders out of AwsAccount default",
+    budget: Budget::Administrators,
+    effect: |_, server| {
+        let name = ObjectName::account("default");
+        let allowed = |server: &ApiServer| {
+            server.objects.get(&name).is_some_and(|object| object["spec"]["sources"] != json!(["invoices"]))
+        };
+        allowed(server) && {
+            server.edit(&name, |object| object["spec"]["sources"] = json!(["invoices"]));
+            true
+        }
+    },
+};
+
+pub(super) const ALLOW_ELDER: Act = Act {
+    name: "allows-elder",
+    sentence: "The administrator lets AwsAccount other take the source orders, for which data/elder asks",
+    budget: Budget::Administrators,
+    effect: |_, server| {
+        let name = ObjectName::account("other");
+        let forbidden =
+            server.objects.get(&name).is_some_and(|object| object["spec"]["sources"] != json!(["orders"]));
+        server.edit(&name, |object| object["spec"]["sources"] = json!(["orders"]));
+        forbidden
+    },
+};
+
+pub(super) const DELETE_ACCOUNT: Act = Act {
+    name: "deletes-account",
+    sentence: "The administrator deletes AwsAccount default",
+    budget: Budget::Administrators,
+    effect: |_, server| {
+        let name = ObjectName::account("default");
+        let there = server.objects.contains_key(&name);
+        server.delete(&name);
+        there
+    },
+};
+
+pub(super) const RECREATE_ACCOUNT: Act = Act {
+    name: "recreates-account",
+    sentence: "The administrator creates AwsAccount default again, as it was",
+    budget: Budget::Administrators,
+    effect: |_, server| {
+        let name = ObjectName::account("default");
+        let gone = !server.objects.contains_key(&name);
+        if gone {
+            server.create(&name, default_account(), 0);
+        }
+        gone
+    },
+};
+
+pub(super) const RELABEL_NAMESPACE: Act = Act {
+    name: "relabels-namespace",
+    sentence: "The administrator takes the label team=a from namespace data",
+    budget: Budget::Administrators,
+    effect: |_, server| {
+        server.namespaces.insert("data".to_owned(), Default::default()) != Some(Default::default())
+    },
+};
+
+pub(super) const STOP_TRUSTING: Act = Act {
+    name: "stops-trusting",
+    sentence: "Someone takes the operator out of the trust policy in account 444455556666",
+    budget: Budget::Outsiders,
+    effect: |world, _| {
+        let before = world.trusting_accounts.len();
+        world.trusting_accounts.retain(|id| id != THERE);
+        world.trusting_accounts.len() < before
+    },
+};
+    (world, server)
+}
+
+fn two_destinations() -> (World, ApiServer) {
+    let (world, mut server) = with_replicas();
+    let mut spec = spec_of("orders");
+    spec["rules"] = json!([
+        {"id": "abroad", "priority": 2, "destination": {"bucket": "replicas", "accountRef": "dr"}},
+        {"id": "all", "priority": 1, "destination": {"bucket": "copies"}},
+    ]);
+    server.create(&ObjectName::replication("data", "orders"), spec, 0);
+    (world, server)
+}
+
+fn shared() -> (World, ApiServer) {
+    let (mut world, mut server) = with_replicas();
+    world.create_bucket("invoices", "us-east-1", HERE);

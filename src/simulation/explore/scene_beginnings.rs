@@ -1,0 +1,196 @@
+//! AWS and the API server at the beginning of each scene.
+//!
+//! In: nothing. Out: both, as `scene.rs` names them for a scene. The beginnings of backfills are in `backfills.rs`.
+
+use serde_json::{Value, json};
+
+use crate::api::Switch;
+use crate::replication::observed::VersioningStatus;
+use crate::replication::{Configuration, Rule, RuleDestination, RuleFilter};
+use crate::simulation::api_server::{ApiServer, ObjectName};
+use crate::simulation::explore::act::{HERE, THERE};
+use crate::simulation::operator::CLUSTER;
+use crate::simulation::world::{SimulatedRole, World};
+
+const FOREIGN_ROLE: &str = "arn:aws:iam::111122223333:role/theirs";
+
+pub(super) fn spec_of(bucket: &str) -> Value {
+    json!({
+        "source": {"bucket": bucket},
+        "role": {"name": format!("{bucket}-role")},
+        "rules": [{"id": "all", "destination": {"bucket": "copies"}}],
+    })
+}
+
+pub(super) fn buckets() -> World {
+    let mut world = World::new(HERE);
+    world.trusting_accounts = vec![HERE.to_owned(), THERE.to_owned()];
+    for (name, region) in [("orders", "us-east-1"), ("copies", "eu-west-1"), ("archive", "eu-west-1")] {
+        world.create_bucket(name, region, HERE);
+    }
+    world
+}
+
+pub(super) fn data_namespace() -> ApiServer {
+    let mut server = ApiServer::default();
+    server.namespaces.insert("data".to_owned(), [("team".to_owned(), "a".to_owned())].into());
+    server
+}
+
+pub(super) fn one_account() -> (World, ApiServer) {
+    let mut server = data_namespace();
+    server.create(&ObjectName::replication("data", "orders"), spec_of("orders"), 0);
+    (buckets(), server)
+}
+
+pub(super) fn canary() -> (World, ApiServer) {
+    let mut server = data_namespace();
+    let mut account = default_account();
+    account["allow"] = json!(["Canary"]);
+    server.create(&ObjectName::account("default"), account, 0);
+    let mut spec = spec_of("orders");
+    // Longer than a trace lasts: what no check changes is at rest.
+    spec["health"] = json!({"canary": {"interval": "24h"}});
+    server.create(&ObjectName::replication("data", "orders"), spec, 0);
+    (buckets(), server)
+}
+
+pub(super) fn foreign_tags() -> std::collections::BTreeMap<String, String> {
+    let tag = |key: &str, value: &str| (format!("s3replication.dev/{key}"), value.to_owned());
+    [
+        tag("cluster", "another-cluster"),
+        tag("namespace", "data"),
+        tag("name", "orders"),
+        tag("uid", "uid-of-theirs"),
+    ]
+    .into()
+}
+
+pub(super) fn foreign_configuration() -> Configuration {
+    let rule = Rule {
+        status: Switch::Enabled,
+        priority: Some(1),
+        filter: RuleFilter::default(),
+        delete_markers: Switch::Disabled,
+        replica_modifications: Switch::Disabled,
+        kms_encrypted_objects: Switch::Disabled,
+        destination: RuleDestination {
+            bucket: "arn:aws:s3:::archive".to_owned(),
+            account: None,
+            storage_class: None,
+            ownership: None,
+            kms_key: None,
+            replication_time_control: Switch::Disabled,
+            metrics: Switch::Disabled,
+        },
+    };
+    Configuration { role: FOREIGN_ROLE.to_owned(), rules: [("theirs".to_owned(), rule)].into() }
+}
+
+pub(super) fn foreign() -> (World, ApiServer) {
+    let (mut world, server) = one_account();
+    let role = SimulatedRole {
+        arn: format!("arn:aws:iam::{HERE}:role/s3-replication/orders-role"),
+        name: "orders-role".to_owned(),
+        path: "/s3-replication/".to_owned(),
+        trust: crate::iam::document::trust_policy("s3.amazonaws.com").to_value(),
+        permissions_boundary: None,
+        tags: foreign_tags(),
+        policy: Some(json!({"Version": "2012-10-17", "Statement": []})),
+        other_policies: Vec::new(),
+    };
+    world.roles.insert((HERE.to_owned(), "orders-role".to_owned()), role);
+    for name in ["orders", "archive"] {
+        if let Some(bucket) = world.buckets.get_mut(name) {
+            bucket.versioning = VersioningStatus::Enabled;
+        }
+    }
+    if let Some(bucket) = world.buckets.get_mut("orders") {
+        bucket.configuration = Some(foreign_configuration());
+    }
+    (world, server)
+}
+
+pub(super) fn their_statement(sid: &str) -> Value {
+    json!({"Sid": sid, "Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObject",
+        "Resource": "arn:aws:s3:::replicas/*"})
+}
+
+pub(super) fn first_policy() -> Value {
+    json!({"Version": "2012-10-17", "Statement": [their_statement("First")]})
+}
+
+/// Buckets, and one of another account, with an `AwsAccount` for each account.
+fn with_replicas() -> (World, ApiServer) {
+    let mut world = buckets();
+    world.create_bucket("replicas", "eu-west-1", THERE);
+    if let Some(bucket) = world.buckets.get_mut("replicas") {
+        bucket.policy = Some(first_policy());
+    }
+    let mut server = data_namespace();
+    let here = json!({"accountId": HERE, "namespaces": {"matchNames": ["data"]},
+        "sources": ["*"], "destinations": ["*"]});
+    let there = json!({"accountId": THERE, "namespaces": {"matchNames": ["data"]}, "destinations": ["replicas"],
+        "assumeRole": {"arn": format!("arn:aws:iam::{THERE}:role/operator")}});
+    server.create(&ObjectName::account("default"), here, 0);
+    server.create(&ObjectName::account("dr"), there, 0);
+    (world, server)
+}
+
+pub(super) fn two_destinations() -> (World, ApiServer) {
+    let (world, mut server) = with_replicas();
+    let mut spec = spec_of("orders");
+    spec["rules"] = json!([
+        {"id": "abroad", "priority": 2, "destination": {"bucket": "replicas", "accountRef": "dr"}},
+        {"id": "all", "priority": 1, "destination": {"bucket": "copies"}},
+    ]);
+    server.create(&ObjectName::replication("data", "orders"), spec, 0);
+    (world, server)
+}
+
+pub(super) fn shared() -> (World, ApiServer) {
+    let (mut world, mut server) = with_replicas();
+    world.create_bucket("invoices", "us-east-1", HERE);
+    for name in ["orders", "invoices"] {
+        let mut spec = spec_of(name);
+        spec["rules"][0]["destination"] = json!({"bucket": "replicas", "accountRef": "dr"});
+        server.create(&ObjectName::replication("data", name), spec, 0);
+    }
+    (world, server)
+}
+
+pub(super) fn default_account() -> Value {
+    json!({"accountId": HERE, "namespaces": {"matchLabels": {"team": "a"}},
+        "sources": ["orders"], "destinations": ["copies", "archive"]})
+}
+
+pub(super) fn accounts() -> (World, ApiServer) {
+    let (world, mut server) = one_account();
+    server.create(&ObjectName::account("default"), default_account(), 0);
+    let other = json!({"accountId": THERE, "namespaces": {"matchLabels": {"team": "a"}}, "sources": ["*"],
+        "destinations": ["*"], "assumeRole": {"arn": format!("arn:aws:iam::{THERE}:role/operator")}});
+    server.create(&ObjectName::account("other"), other, 0);
+    (world, server)
+}
+
+pub(super) fn rivals() -> (World, ApiServer) {
+    let mut server = data_namespace();
+    let allowing = |sources: Value| {
+        json!({"accountId": HERE, "namespaces": {"matchNames": ["data"]}, "sources": sources,
+            "destinations": ["*"]})
+    };
+    server.create(&ObjectName::account("default"), allowing(json!(["orders"])), 0);
+    server.create(&ObjectName::account("other"), allowing(json!(["invoices"])), 0);
+    let mut elder = spec_of("orders");
+    elder["source"]["accountRef"] = json!("other");
+    elder["role"] = json!({"name": "elder-role"});
+    server.create(&ObjectName::replication("data", "elder"), elder, 0);
+    server.create(&ObjectName::replication("data", "orders"), spec_of("orders"), 1);
+    (buckets(), server)
+}
+
+/// The tag that names the cluster of a resource, and the one that names its UID.
+pub(super) fn owner_tags(uid: &str) -> [(String, String); 2] {
+    let tag = |key: &str, value: &str| (format!("s3replication.dev/{key}"), value.to_owned());
+    [tag("cluster", CLUSTER), tag("uid", uid)]
+}
