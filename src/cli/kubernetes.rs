@@ -686,7 +686,7 @@ pub mod tests {
             let (kubernetes, _) = serving(code, answer).await;
             kubernetes.list(&ScopeArgs::everywhere()).await.unwrap_err().to_string()
         };
-        let denied = |place: &str| format!("bucketreplications is forbidden: User \"a\" cannot list {place}");
+        let denied = |scope: &str| format!("bucketreplications is forbidden: User \"a\" cannot list {scope}");
         let said = refused(403, &denied("at the cluster scope")).await;
         assert!(said.contains("; name a namespace with -n"), "{said}");
         let said = refused(403, &denied("in the namespace \"data\"")).await;

@@ -61,10 +61,10 @@ impl StatusArgs {
     fn command(&self, typed: &str, namespace: &str) -> String {
         let StatusArgs { name, scope: ScopeArgs { all_namespaces, selector }, kubernetes, .. } = self;
         let name = name.as_ref().map(|name| format!(" {}", word(name)));
-        let place = if *all_namespaces { " -A".to_owned() } else { format!(" -n {}", word(namespace)) };
+        let scope = if *all_namespaces { " -A".to_owned() } else { format!(" -n {}", word(namespace)) };
         let selector = selector.as_ref().map(|selector| format!(" -l {}", word(selector)));
         let (name, selector) = (name.unwrap_or_default(), selector.unwrap_or_default());
-        let command = format!("{typed} status{name} -w{place}{selector}");
+        let command = format!("{typed} status{name} -w{scope}{selector}");
         about_cluster(&command, &kubernetes.cluster.flags())
     }
 }

@@ -10,11 +10,13 @@ use crate::simulation::explore::deviation::Deviation;
 use crate::simulation::explore::scene_acts::{
     ADD_FINALIZER, ADD_STATEMENT, ADD_TAG, ADOPT, ALLOW_ELDER, DELETE, DELETE_ACCOUNT, DELETE_ROLE,
     EDIT_DESTINATION, FORBID_CANARIES, LEAVE_SHARED, MOVE_CANARIES, NAME_OTHER_ACCOUNT, OBSERVE,
-    RECREATE_ACCOUNT, REFUSE, RELABEL_NAMESPACE, REQUEST, RESUME, REMOVE_CONFIGURATION, REMOVE_STATEMENTS, RENAME_ROLE,
-    RENAME_ROLE_AGAIN, RENAME_ROLE_BACK, REPLACE_CONFIGURATION, RETAG_ROLE, STOP_CANARIES, STOP_TRUSTING,
-    STRIP, SUSPEND, SUSPEND_VERSIONING, TIGHTEN_ACCOUNT, TWIN_DELETE, TWIN_LEAVES_SHARED,
+    RECREATE_ACCOUNT, REFUSE, RELABEL_NAMESPACE, REMOVE_CONFIGURATION, REMOVE_STATEMENTS, RENAME_ROLE,
+    RENAME_ROLE_AGAIN, RENAME_ROLE_BACK, REPLACE_CONFIGURATION, REQUEST, RESUME, RETAG_ROLE, STOP_CANARIES,
+    STOP_TRUSTING, STRIP, SUSPEND, SUSPEND_VERSIONING, TIGHTEN_ACCOUNT, TWIN_DELETE, TWIN_LEAVES_SHARED,
 };
-use crate::simulation::explore::scene_beginnings::{accounts, canary, foreign, one_account, rivals, shared, two_destinations};
+use crate::simulation::explore::scene_beginnings::{
+    accounts, canary, foreign, one_account, rivals, shared, two_destinations,
+};
 use crate::simulation::world::World;
 
 /// A beginning, and the actors with their rights.
@@ -326,4 +328,3 @@ const REQUEST: Act = Act {
         })
     },
 };
-

@@ -76,6 +76,24 @@ pub(super) const SUSPEND: Act = Act {
     effect: |_, server| edit_spec(server, |spec| spec["suspend"] = json!(true)),
 };
 
+pub(super) const RESUME: Act = Act {
+    name: "resumes",
+    sentence: "The user sets suspend: false on data/orders",
+    budget: Budget::SpecChanges,
+    effect: |_, server| edit_spec(server, |spec| spec["suspend"] = json!(false)),
+};
+
+pub(super) const REQUEST: Act = Act {
+    name: "requests-check",
+    sentence: "The user asks for a check of data/orders",
+    budget: Budget::SpecChanges,
+    effect: |_, server| {
+        resource(server, |object| {
+            object["metadata"]["annotations"][crate::api::REQUESTED_AT] = json!("2026-01-01T00:00:00Z");
+        })
+    },
+};
+
 pub(super) const MOVE_CANARIES: Act = Act {
     name: "moves-canaries",
     sentence: "The user gives the canaries of data/orders another prefix",
@@ -112,6 +130,19 @@ pub(super) const ADOPT: Act = Act {
     effect: |_, server| edit_spec(server, |spec| spec["adoptionPolicy"] = json!("Adopt")),
 };
 
+pub(super) const REFUSE: Act = Act {
+    name: "sets-refuse",
+    sentence: "The user sets adoptionPolicy: Refuse on data/orders",
+    budget: Budget::SpecChanges,
+    effect: |_, server| {
+        edit_spec(server, |spec| {
+            if spec["adoptionPolicy"] == "Adopt" {
+                spec["adoptionPolicy"] = json!("Refuse");
+            }
+        })
+    },
+};
+
 pub(super) const NAME_OTHER_ACCOUNT: Act = Act {
     name: "names-other-account",
     sentence: "The user names AwsAccount other for the source of data/orders",
@@ -130,19 +161,6 @@ pub(super) const TWIN_LEAVES_SHARED: Act = Act {
     name: "twin-leaves-shared-bucket",
     sentence: "The user sends the replicas of data/invoices to bucket copies instead of bucket replicas",
     budget: Budget::SpecChanges,
-pub(super) const REFUSE: Act = Act {
-    name: "sets-refuse",
-    sentence: "The user sets adoptionPolicy: Refuse on data/orders",
-    budget: Budget::SpecChanges,
-    effect: |_, server| {
-        edit_spec(server, |spec| {
-            if spec["adoptionPolicy"] == "Adopt" {
-                spec["adoptionPolicy"] = json!("Refuse");
-            }
-        })
-    },
-};
-
     effect: |_, server| edit_named(server, "invoices", |object| leave_shared(&mut object["spec"])),
 };
 
@@ -365,20 +383,3 @@ pub(super) const STOP_TRUSTING: Act = Act {
         world.trusting_accounts.len() < before
     },
 };
-    (world, server)
-}
-
-fn two_destinations() -> (World, ApiServer) {
-    let (world, mut server) = with_replicas();
-    let mut spec = spec_of("orders");
-    spec["rules"] = json!([
-        {"id": "abroad", "priority": 2, "destination": {"bucket": "replicas", "accountRef": "dr"}},
-        {"id": "all", "priority": 1, "destination": {"bucket": "copies"}},
-    ]);
-    server.create(&ObjectName::replication("data", "orders"), spec, 0);
-    (world, server)
-}
-
-fn shared() -> (World, ApiServer) {
-    let (mut world, mut server) = with_replicas();
-    world.create_bucket("invoices", "us-east-1", HERE);

@@ -227,11 +227,11 @@ fn a_status_alone_entitles_no_resource_that_is_not_allowed_any_more_to_delete_a_
     let lost =
         "canary; orders/NamespaceLabels.4 deletes-role; orders/PutReplication(orders).1 tightens-account";
     assert_holds(lost);
-    let told = story(lost).unwrap();
-    assert!(told.iter().any(|sentence| sentence.contains("NotAllowed")), "{told:?}");
+    let sentences = story(lost).unwrap();
+    assert!(sentences.iter().any(|sentence| sentence.contains("NotAllowed")), "{sentences:?}");
     assert!(
-        !told.iter().any(|sentence| sentence.contains("remove the replication configuration")),
-        "{told:?}"
+        !sentences.iter().any(|sentence| sentence.contains("remove the replication configuration")),
+        "{sentences:?}"
     );
 }
 
