@@ -287,7 +287,7 @@ async fn follow(
     let mut first: Option<(u64, Duration)> = None;
     let mut explained = String::new();
     // The line of the present step, with the counts at its beginning.
-    let mut lasting: Option<(Step, String)> = None;
+    let mut lasting: Option<(ProgressStep, String)> = None;
     loop {
         let done = view.processed();
         let elapsed = wait.elapsed();
@@ -334,16 +334,16 @@ fn given_up(wait: &Wait, view: &BackfillView) -> String {
             printable(why)
         );
     }
-    let counts = counts(view).map(|counts| format!(" ({counts})")).unwrap_or_default();
+    let counts = counted(view).map(|counts| format!(" ({counts})")).unwrap_or_default();
     let message = if view.message.is_empty() { "the operator has not begun it" } else { &view.message };
     let reason = if view.reason.is_empty() { String::new() } else { format!("{}{counts}: ", view.reason) };
     format!("backfill {name} has not ended within {waited}, and goes on: {reason}{}", printable(message))
 }
 
 /// What a new line is worth where lines are not overwritten: another reason, or another tenth of the objects.
-type Step = (String, Option<u64>);
+type ProgressStep = (String, Option<u64>);
 
-fn step(view: &BackfillView) -> Step {
+fn step(view: &BackfillView) -> ProgressStep {
     (view.reason.clone(), view.done().map(|done| (done * 10.0) as u64))
 }
 
@@ -351,7 +351,7 @@ fn step(view: &BackfillView) -> Step {
 fn line(view: &BackfillView, rate: Option<f64>) -> String {
     let reason = if view.reason.is_empty() { "created" } else { &view.reason };
     let rate = rate.filter(|_| view.done().is_some()).map(|rate| format!(", {rate:.0}/s"));
-    match (view.done(), counts(view)) {
+    match (view.done(), counted(view)) {
         (Some(done), Some(counts)) => {
             let percent = (done * 100.0).floor();
             format!("backfill {}: {reason}, {percent} %: {counts}{}", view.name, rate.unwrap_or_default())
@@ -379,13 +379,13 @@ fn explanation(view: &BackfillView) -> String {
 /// The end, in a line: verdict, counts, why.
 fn outcome(view: &BackfillView) -> String {
     let sign = if view.ready == "True" { "✓" } else { "✗" };
-    let counts = counts(view).map(|counts| format!(" ({counts})")).unwrap_or_default();
+    let counts = counted(view).map(|counts| format!(" ({counts})")).unwrap_or_default();
     let commands: String = view.next.iter().map(|command| format!("\n  → {command}")).collect();
     format!("{sign} backfill {}: {}{counts}: {}{commands}", view.name, view.reason, printable(&view.message))
 }
 
 /// How many objects of the job are done; `None`: S3 has not counted them.
-fn counts(view: &BackfillView) -> Option<String> {
+fn counted(view: &BackfillView) -> Option<String> {
     let (succeeded, failed) = (view.succeeded.unwrap_or_default(), view.failed.unwrap_or_default());
     view.total.map(|total| format!("{succeeded} of {total} copied, {failed} failed"))
 }

@@ -74,13 +74,13 @@ impl Drop for ProgressLine {
 }
 
 /// The columns of the terminal on which progress is shown.
-fn columns() -> usize {
+fn terminal_columns() -> usize {
     terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(width, _)| usize::from(width.0))
 }
 
 /// A line that does not reach the end of the terminal: the next one could not overwrite it.
 fn fitted(line: &str) -> String {
-    let columns = columns();
+    let columns = terminal_columns();
     if line.width() < columns {
         return line.to_owned();
     }
@@ -91,7 +91,7 @@ fn fitted(line: &str) -> String {
 
 /// A bar for a part from 0 to 1, which leaves room for figures beside it.
 pub fn bar(done: f64) -> String {
-    bar_of(done, columns().saturating_sub(BESIDE_BAR).clamp(SHORTEST_BAR, BAR))
+    bar_of(done, terminal_columns().saturating_sub(BESIDE_BAR).clamp(SHORTEST_BAR, BAR))
 }
 
 fn bar_of(done: f64, length: usize) -> String {

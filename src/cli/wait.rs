@@ -155,7 +155,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn wait(text: &str) -> (Wait, SimulatedClock) {
+    fn begun(text: &str) -> (Wait, SimulatedClock) {
         let clock = SimulatedClock::new();
         (Wait::begin(timeout(text), Clock::Simulated(clock.clone())), clock)
     }
@@ -181,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wait_without_time_looks_once() {
-        let (mut wait, _) = wait("0");
+        let (mut wait, _) = begun("0");
         assert_eq!(wait.hear(async { Ok(7) }).await.unwrap(), Some(7));
         assert!(wait.is_over());
         assert_eq!(wait.hear(async { Ok(7) }).await.unwrap(), None, "and not again");
@@ -190,7 +190,7 @@ mod tests {
     #[tokio::test]
     async fn a_wait_is_over_after_its_timeout_and_never_by_a_negative_one() {
         for (text, is_over) in [("2m", true), ("3m", false), ("-1s", false)] {
-            let (mut wait, clock) = wait(text);
+            let (mut wait, clock) = begun(text);
             clock.advance(Duration::from_secs(120));
             wait.hear(async { Ok(()) }).await.unwrap();
             assert_eq!(wait.is_over(), is_over, "{text}");
@@ -199,7 +199,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_pause_does_not_outlast_the_wait() {
-        let (wait, clock) = wait("10s");
+        let (wait, clock) = begun("10s");
         wait.pause(Duration::from_secs(60)).await;
         assert_eq!(clock.elapsed(), Duration::from_secs(10));
         assert_eq!(wait.waited(), "10s");
@@ -207,7 +207,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_api_server_that_gives_no_answer_is_asked_again_and_given_up_after_five_minutes() {
-        let (mut wait, clock) = wait("-1s");
+        let (mut wait, clock) = begun("-1s");
         assert_eq!(wait.hear(silent()).await.unwrap(), None);
         clock.advance(LONGEST_SILENCE - Duration::from_secs(1));
         assert_eq!(wait.hear(silent()).await.unwrap(), None);
@@ -228,7 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_stays_as_it_is_ends_the_wait() {
-        let (mut wait, _) = wait("2m");
+        let (mut wait, _) = begun("2m");
         let denied = KubernetesError::Request {
             what: "read BucketReplication orders".to_owned(),
             message: "forbidden".to_owned(),

@@ -311,20 +311,3 @@ pub const SCENES: [Scene; 20] = [
         ..BACKFILL
     },
 ];
-const RESUME: Act = Act {
-    name: "resumes",
-    sentence: "The user sets suspend: false on data/orders",
-    budget: Budget::SpecChanges,
-    effect: |_, server| edit_spec(server, |spec| spec["suspend"] = json!(false)),
-};
-
-const REQUEST: Act = Act {
-    name: "requests-check",
-    sentence: "The user asks for a check of data/orders",
-    budget: Budget::SpecChanges,
-    effect: |_, server| {
-        resource(server, |object| {
-            object["metadata"]["annotations"][crate::api::REQUESTED_AT] = json!("2026-01-01T00:00:00Z");
-        })
-    },
-};
