@@ -80,7 +80,7 @@ fn with_site() -> FleetReport {
         resource("paused", &[["Ready", "Unknown", "Suspended", "m"]]),
         resource("new", &[["Ready", "False", "OfTomorrow", "m"]]),
     ];
-    let pointers = Pointers { typed: TYPED, runbooks: Some(&site) };
+    let pointers = Pointers { typed: TYPED, cluster: "", runbooks: Some(&site) };
     let views = view_all(objects.into_iter().map(found).collect(), &[], pointers);
     FleetReport::new(views, Ok(Covered::default()), Vec::new(), now())
 }
