@@ -200,13 +200,7 @@ impl ClusterArgs {
     }
 
     async fn config(&self) -> Result<Config, KubernetesError> {
-        let mut config = self.config_of_kubectl().await?;
-        // An API server that takes a request and does not answer must not keep a person waiting for ever.
-        config.read_timeout = Some(LONGEST_ANSWER);
-        config.reset_reader_on_write = true;
-        // By default the client tries again in silence for minutes.
-        config.default_retry = false;
-        Ok(config)
+        Ok(for_a_person(self.config_of_kubectl().await?))
     }
 
     async fn config_of_kubectl(&self) -> Result<Config, KubernetesError> {
@@ -227,6 +221,16 @@ impl ClusterArgs {
             },
         })
     }
+}
+
+/// A configuration whose requests end while a person waits.
+fn for_a_person(mut config: Config) -> Config {
+    // By default a request to an API server that takes it and does not answer has no end.
+    config.read_timeout = Some(LONGEST_ANSWER);
+    config.reset_reader_on_write = true;
+    // By default the client tries again in silence for minutes.
+    config.default_retry = false;
+    config
 }
 
 /// A client; the plugin that logs in runs here, where the kubeconfig names one.
@@ -599,7 +603,7 @@ pub mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let client = Client::try_from(Config::new(address.parse().unwrap())).unwrap();
+        let client = client_of(for_a_person(Config::new(address.parse().unwrap()))).unwrap();
         (Kubernetes { client, namespace: "data".to_owned(), flags: String::new() }, asked)
     }
 
