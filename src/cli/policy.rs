@@ -29,7 +29,7 @@ use crate::replication::events::policies::{
 use crate::replication::health::canary::rights::CanaryRights;
 use crate::replication::least_privilege::{
     Grantee, account_policy, account_trust_policy, assume_roles, destination_bucket_policies, key_policies,
-    operator_policy, read_metrics,
+    operator_policy, partition_of_account, read_metrics,
 };
 use crate::replication::{Account, Caller, Desired, DesiredRole, Replication};
 
@@ -51,7 +51,8 @@ pub struct PolicyArgs {
     /// configuration by which a source's bucket reports failures to it. May be repeated
     #[arg(long, env = "EVENT_QUEUE", value_name = "URL", value_delimiter = ',')]
     event_queue: Vec<EventQueue>,
-    /// Region that decides the partition of ARNs, for resources that name no Region
+    /// Region that decides the partition of ARNs, for resources that name no Region, and for AwsAccounts that name no ARN
+    /// and that no resource with a Region refers to
     #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
     region: String,
     #[command(flatten)]
@@ -101,7 +102,8 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
     let mut sources = Vec::new();
     let mut unrestricted = Vec::new();
     let mut of_backfills = Vec::new();
-    let mut canaries: BTreeMap<String, CanaryRights> = BTreeMap::new();
+    let mut canaries: BTreeMap<(String, Partition), CanaryRights> = BTreeMap::new();
+    let mut partitions: BTreeMap<String, Partition> = BTreeMap::new();
     let mut acting: BTreeMap<String, Vec<Grantee>> = BTreeMap::new();
     for resource in &manifests.resources {
         let accounts = directory.accounts_of(resource).await?;
@@ -117,6 +119,10 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
             account: own.or_else(|| args.account_id.clone()).unwrap_or_else(|| "*".to_owned()),
             partition: Partition::of_region(spec.source.region.as_deref().unwrap_or(&args.region)),
         };
+        if spec.source.region.is_some() {
+            let referred = accounts.source.iter().chain(accounts.destinations.values());
+            partitions.extend(referred.map(|account| (account.name.clone(), caller.partition)));
+        }
         sources.push(FailureSource {
             bucket: spec.source.bucket.clone(),
             region: spec.source.region.clone(),
@@ -149,7 +155,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
         let grantee = Grantee { desired, caller, management, source_keys, former_roles };
         if !accounts.are_restricted() {
             let Caller { account, partition } = &grantee.caller;
-            canaries.entry(account.clone()).or_default().add(spec, account, *partition);
+            canaries.entry((account.clone(), *partition)).or_default().add(spec, account, *partition);
             unrestricted.push(grantee.clone());
         }
         if let Some(account) = &accounts.source {
@@ -167,9 +173,10 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
     sections.extend(of_queues(&args.event_queue, &args.region, &sources));
     let mut own = operator_policy(&unrestricted);
     own.statement.extend(of_backfills);
-    let region = Partition::of_region(&args.region);
-    own.statement
-        .extend(canaries.into_iter().flat_map(|(account, rights)| rights.statements(&account, region)));
+    let of_canaries = |((account, partition), rights): ((String, Partition), CanaryRights)| {
+        rights.statements(&account, partition)
+    };
+    own.statement.extend(canaries.into_iter().flat_map(of_canaries));
     own.statement.extend(read_metrics(&unrestricted));
     own.statement.extend(assume_roles(&manifests.accounts));
     own.statement.extend(read_queues(&args.event_queue, &args.region));
@@ -178,11 +185,13 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
     }
     for account in &manifests.accounts {
         let Account { name, spec } = account;
-        let mut policy = account_policy(account, &manifests.accounts, region);
+        let otherwise = Partition::of_region(&args.region);
+        let partition = partition_of_account(account, partitions.get(name).copied(), otherwise);
+        let mut policy = account_policy(account, &manifests.accounts, partition);
         policy.statement.extend(read_metrics(acting.get(name).into_iter().flatten()));
         let specs: Vec<&BucketReplicationSpec> = manifests.resources.iter().map(|r| &r.spec).collect();
-        let rights = CanaryRights::of_account(spec, &specs, region);
-        policy.statement.extend(rights.statements(&spec.account_id, region));
+        let rights = CanaryRights::of_account(spec, &specs, partition);
+        policy.statement.extend(rights.statements(&spec.account_id, partition));
         sections.push((format!("policy of the operator in AwsAccount {name}"), policy.to_value()));
         if let Some((role, operator)) = spec.assume_role.as_ref().zip(args.operator_arn.as_deref()) {
             let title = format!("trust policy of role {}", role.arn);
