@@ -30,7 +30,7 @@ use crate::replication::events::policies::{
 use crate::replication::health::canary::rights::CanaryRights;
 use crate::replication::least_privilege::{
     Grantee, account_policy, account_trust_policy, assume_roles, destination_bucket_policies, key_policies,
-    operator_policy, read_metrics,
+    operator_policy, partition_of_account, read_metrics,
 };
 use crate::replication::{Account, Accounts, Caller, Desired, DesiredRole, Refusal, Replication};
 
@@ -52,7 +52,8 @@ pub struct PolicyArgs {
     /// notification configuration by which a source's bucket reports failures to it. May be repeated
     #[arg(long, env = "EVENT_QUEUE", value_name = "URL", value_delimiter = ',')]
     event_queue: Vec<EventQueue>,
-    /// Region that decides the partition of ARNs, for resources that name no Region
+    /// Region that decides the partition of ARNs, for resources that name no Region, and for AwsAccounts that name no ARN
+    /// and that no resource with a Region refers to
     #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
     region: String,
     #[command(flatten)]
@@ -106,9 +107,11 @@ struct Collected {
     unrestricted: Vec<Grantee>,
     /// The others, by their `AwsAccount`.
     acting: BTreeMap<String, Vec<Grantee>>,
+    /// The partition of each `AwsAccount` that a resource with a Region refers to.
+    partitions: BTreeMap<String, Partition>,
     /// What the operator's own identity needs for backfills, and for canaries in each account.
     of_backfills: Vec<Statement>,
-    canaries: BTreeMap<String, CanaryRights>,
+    canaries: BTreeMap<(String, Partition), CanaryRights>,
 }
 
 impl Collected {
@@ -125,6 +128,10 @@ impl Collected {
             account: own.or_else(|| args.account_id.clone()).unwrap_or_else(|| "*".to_owned()),
             partition: Partition::of_region(spec.source.region.as_deref().unwrap_or(&args.region)),
         };
+        if spec.source.region.is_some() {
+            let referred = accounts.source.iter().chain(accounts.destinations.values());
+            self.partitions.extend(referred.map(|account| (account.name.clone(), caller.partition)));
+        }
         self.sources.push(FailureSource {
             bucket: spec.source.bucket.clone(),
             region: spec.source.region.clone(),
@@ -140,7 +147,7 @@ impl Collected {
         if !accounts.are_restricted() {
             self.of_backfills.extend(of_backfills.operator);
             let Caller { account, partition } = &grantee.caller;
-            self.canaries.entry(account.clone()).or_default().add(spec, account, *partition);
+            self.canaries.entry((account.clone(), *partition)).or_default().add(spec, account, *partition);
             self.unrestricted.push(grantee.clone());
         }
         if let Some(account) = &accounts.source {
@@ -164,12 +171,12 @@ impl Collected {
 
     /// The policy of the operator's own identity; `None`: it needs nothing.
     fn of_operator(&self, accounts: &[Account], args: &PolicyArgs) -> Option<Section> {
-        let partition = Partition::of_region(&args.region);
         let mut own = operator_policy(&self.unrestricted);
         own.statement.extend(self.of_backfills.iter().cloned());
-        let canaries = self.canaries.iter();
-        own.statement
-            .extend(canaries.flat_map(|(account, rights)| rights.clone().statements(account, partition)));
+        let of_canaries = |((account, partition), rights): (&(String, Partition), &CanaryRights)| {
+            rights.clone().statements(account, *partition)
+        };
+        own.statement.extend(self.canaries.iter().flat_map(of_canaries));
         own.statement.extend(read_metrics(&self.unrestricted));
         own.statement.extend(assume_roles(accounts));
         own.statement.extend(read_queues(&args.event_queue, &args.region));
@@ -179,7 +186,8 @@ impl Collected {
     /// The policies of the operator's identity in an account.
     fn of_account(&self, account: &Account, manifests: &Manifests, args: &PolicyArgs) -> Vec<Section> {
         let Account { name, spec } = account;
-        let partition = Partition::of_region(&args.region);
+        let otherwise = Partition::of_region(&args.region);
+        let partition = partition_of_account(account, self.partitions.get(name).copied(), otherwise);
         let mut policy = account_policy(account, &manifests.accounts, partition);
         policy.statement.extend(read_metrics(self.acting.get(name).into_iter().flatten()));
         let specs: Vec<&BucketReplicationSpec> = manifests.resources.iter().map(|r| &r.spec).collect();

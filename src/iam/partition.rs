@@ -11,7 +11,7 @@ use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
 
 /// A partition. Only the id is serialized.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Partition {
     id: &'static str,
@@ -37,11 +37,14 @@ struct PartitionEntry {
 #[serde(rename_all = "camelCase")]
 struct Outputs {
     dns_suffix: String,
+    dual_stack_dns_suffix: String,
 }
 
 /// One partition, with the form of the names of its Regions.
 struct KnownPartition {
     partition: Partition,
+    /// The ends of the host names of its services, with and without IPv6.
+    suffixes: [String; 2],
     regions: BTreeMap<String, serde::de::IgnoredAny>,
     pattern: Option<Regex>,
 }
@@ -51,9 +54,11 @@ static KNOWN: LazyLock<Vec<KnownPartition>> = LazyLock::new(|| {
     let data: PartitionData = serde_json::from_str(include_str!("partitions.json"))
         .unwrap_or(PartitionData { partitions: Vec::new() });
     let known = data.partitions.into_iter().map(|PartitionEntry { id, outputs, region_regex, regions }| {
+        let Outputs { dns_suffix, dual_stack_dns_suffix } = outputs;
         KnownPartition {
+            suffixes: [format!(".{dns_suffix}"), format!(".{dual_stack_dns_suffix}")],
             // Read once and kept for as long as the process lives.
-            partition: Partition { id: id.leak(), dns_suffix: outputs.dns_suffix.leak() },
+            partition: Partition { id: id.leak(), dns_suffix: dns_suffix.leak() },
             regions,
             pattern: Regex::new(&region_regex).ok(),
         }
@@ -104,6 +109,11 @@ pub fn is_region(region: &str) -> bool {
     known(region).is_some()
 }
 
+/// Whether a host name is that of a service of AWS, in any partition.
+pub fn is_host_of_aws(host: &str) -> bool {
+    KNOWN.iter().flat_map(|known| &known.suffixes).any(|suffix| host.ends_with(suffix.as_str()))
+}
+
 fn known(region: &str) -> Option<Partition> {
     let named = KNOWN.iter().find(|known| known.regions.contains_key(region));
     let matches =
@@ -140,6 +150,25 @@ mod tests {
         let role = Partition::of_region("cn-north-1").role_arn("111122223333", "/p/", "r");
         assert_eq!(role, "arn:aws-cn:iam::111122223333:role/p/r");
         assert_eq!(Partition::of_region("eu-west-1"), Partition::AWS);
+    }
+
+    #[test]
+    fn a_host_of_aws_is_known_by_its_end_in_every_partition() {
+        for host in [
+            "sqs.eu-west-1.amazonaws.com",
+            "sqs.eu-west-1.api.aws",
+            "sqs.cn-north-1.amazonaws.com.cn",
+            "sqs.eusc-de-east-1.amazonaws.eu",
+            "sqs.us-iso-east-1.c2s.ic.gov",
+            "sqs.us-isob-east-1.sc2s.sgov.gov",
+            "sqs.eu-isoe-west-1.cloud.adc-e.uk",
+            "sqs.us-isof-south-1.csp.hci.ic.gov",
+        ] {
+            assert!(is_host_of_aws(host), "{host}");
+        }
+        for host in ["eu-west-1.example.com", "amazonaws.com.example.org", "myamazonaws.com", ""] {
+            assert!(!is_host_of_aws(host), "{host}");
+        }
     }
 
     #[test]

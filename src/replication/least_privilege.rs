@@ -270,6 +270,20 @@ impl ByAccountId {
     }
 }
 
+/// The partition that an account is in: its own ARNs name it, else the Regions of the resources that refer to it do.
+/// `of_resources`: theirs, where they name one; `otherwise`: that of the environment.
+pub fn partition_of_account(
+    account: &Account,
+    of_resources: Option<Partition>,
+    otherwise: Partition,
+) -> Partition {
+    let AwsAccountSpec { assume_role, roles, .. } = &account.spec;
+    let role = assume_role.as_ref().map(|role| role.arn.as_str());
+    let boundary = roles.as_ref().and_then(|roles| roles.permissions_boundary.as_deref());
+    let named = role.into_iter().chain(boundary).find_map(Partition::of_arn);
+    named.or(of_resources).unwrap_or(otherwise)
+}
+
 /// The least that the identity of an `AwsAccount` needs for all that the account allows: its patterns, and roles at the
 /// path it imposes, else at the default one. To attach to the role that is assumed there. `all`: the accounts that may
 /// refer to it; only a destination of another account has statements in its bucket policy.
@@ -417,6 +431,22 @@ mod tests {
 
     fn policy(account: &Account, all: &[Account]) -> Vec<Statement> {
         account_policy(account, all, Partition::AWS).statement
+    }
+
+    #[test]
+    fn the_partition_of_an_account_is_that_of_its_arns_or_of_the_resources_that_refer_to_it() {
+        let account = |yaml: &str| Account {
+            name: "prod".to_owned(),
+            spec: serde_saphyr::from_str(&format!("{{accountId: '111122223333', {yaml}}}")).unwrap(),
+        };
+        let of = |yaml: &str, of_resources: Option<&str>| {
+            let of_resources = of_resources.map(Partition::of_region);
+            partition_of_account(&account(yaml), of_resources, Partition::AWS).id()
+        };
+        assert_eq!(of("assumeRole: {arn: 'arn:aws-iso-e:iam::111122223333:role/r'}", None), "aws-iso-e");
+        assert_eq!(of("roles: {permissionsBoundary: 'arn:aws-cn:iam::aws:policy/b'}", None), "aws-cn");
+        assert_eq!(of("roles: {path: /p/}", Some("eusc-de-east-1")), "aws-eusc");
+        assert_eq!(of("roles: {path: /p/}", None), "aws");
     }
 
     #[test]

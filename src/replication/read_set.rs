@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::BucketStatus;
 use crate::iam::arn::role_of_arn;
+use crate::iam::partition::{Partition, is_region};
 use crate::replication::bucket::BucketAddress;
 use crate::replication::desired::Discovered;
 use crate::replication::observed::Observed;
@@ -37,6 +38,20 @@ impl BucketRef {
             account_ref: None,
             last_seen: None,
         }
+    }
+
+    /// Why S3 cannot replicate from `source` into this bucket, where the spec names Regions of two partitions for them. A call
+    /// to the other partition would end in a refusal of the credentials.
+    pub fn is_in_another_partition(&self, source: &BucketRef) -> Option<String> {
+        let (from, to) = (source.region.as_ref()?, self.region.as_ref()?);
+        let (own, other) = (Partition::of_region(from), Partition::of_region(to));
+        (is_region(to) && own != other).then(|| {
+            format!(
+                "destination.region is {to}, in the partition {} of AWS, and source.region is {from}, in {}: S3 replicates only within one partition; correct the Region that is wrong",
+                other.id(),
+                own.id()
+            )
+        })
     }
 }
 
@@ -108,5 +123,31 @@ impl ReadSet {
     /// The facts from AWS that the desired state depends on.
     pub fn discovered(&self, observed: &Observed) -> Discovered {
         Discovered::of(&self.source.name, observed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_in_another_partition_is_named_only_where_the_spec_names_both_regions() {
+        let in_region =
+            |region: Option<&str>| BucketRef { region: region.map(str::to_owned), ..BucketRef::named("b") };
+        let why = |from, to| in_region(to).is_in_another_partition(&in_region(from));
+        let message = why(Some("eu-west-1"), Some("cn-north-1")).unwrap();
+        for part in ["destination.region is cn-north-1", "aws-cn", "source.region is eu-west-1"] {
+            assert!(message.contains(part), "{message}");
+        }
+        assert!(why(Some("us-iso-east-1"), Some("us-isob-east-1")).is_some());
+        for (from, to) in [
+            (Some("eu-west-1"), Some("us-east-1")),
+            (Some("us-gov-west-1"), Some("us-gov-east-1")),
+            (Some("eu-west-1"), Some("zz-fake-1")),
+            (None, Some("cn-north-1")),
+            (Some("cn-north-1"), None),
+        ] {
+            assert_eq!(why(from, to), None, "{from:?} {to:?}");
+        }
     }
 }

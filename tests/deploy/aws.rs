@@ -284,14 +284,15 @@ fn scripts_and_modules_name_documents_that_there_are() -> Result<()> {
 /// Stands in for the AWS CLI: answers what the scripts ask, and writes down the arguments of everything else.
 const AWS: &str = r#"#!/bin/sh
 case "$*" in
+*get-caller-identity*Arn*) echo "arn:${AWS_PARTITION:-aws}:iam::123456789012:user/admin" ;;
 *get-caller-identity*) echo 123456789012 ;;
 *describe-cluster*) echo https://oidc.eks.eu-west-1.amazonaws.com/id/CLUSTER ;;
 *) for argument in "$@"; do printf '%s\036' "$argument"; done >>"$AWS_CALLS" && printf '\035' >>"$AWS_CALLS" ;;
 esac
 "#;
 
-/// The calls of a script: action, and each option with its value.
-fn calls(script: &str) -> Result<Vec<(String, BTreeMap<String, String>)>> {
+/// The calls of a script in a partition: action, and each option with its value.
+fn calls(script: &str, partition: &str) -> Result<Vec<(String, BTreeMap<String, String>)>> {
     use std::os::unix::fs::PermissionsExt;
     let dir = rig::paths::scratch_dir("aws-cli")?;
     let (program, record) = (dir.join("aws"), dir.join("calls"));
@@ -303,11 +304,13 @@ fn calls(script: &str) -> Result<Vec<(String, BTreeMap<String, String>)>> {
         .arg("cluster")
         .env("PATH", path)
         .env("AWS_CALLS", &record)
+        .env("AWS_PARTITION", partition)
         .env("DESTINATION_ACCOUNTS", "111122223333,444455556666")
         .output()?;
     ensure!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
     let printed = String::from_utf8(output.stdout)?;
-    ensure!(printed.contains("arn:aws:iam::123456789012:policy/s3-replication-boundary"), "{printed}");
+    let boundary = format!("arn:{partition}:iam::123456789012:policy/s3-replication-boundary");
+    ensure!(printed.contains(&boundary), "{printed}");
     let text = std::fs::read_to_string(record)?;
     let calls = text.split_terminator('\u{1d}').map(|call| {
         let words: Vec<&str> = call.split_terminator('\u{1e}').collect();
@@ -323,7 +326,7 @@ fn calls(script: &str) -> Result<Vec<(String, BTreeMap<String, String>)>> {
 #[test]
 fn the_scripts_make_the_boundary_and_then_the_operator_s_role() -> Result<()> {
     for script in ["irsa.sh", "pod-identity.sh"] {
-        let parsed = calls(script)?;
+        let parsed = calls(script, "aws")?;
         let actions: Vec<&str> = parsed.iter().map(|(action, _)| action.as_str()).collect();
         assert_eq!(
             actions.get(..3),
@@ -345,6 +348,23 @@ fn the_scripts_make_the_boundary_and_then_the_operator_s_role() -> Result<()> {
         assert_eq!(accounts(1), json!(["123456789012", "111122223333", "444455556666"]));
         document(1, "--assume-role-policy-document")?;
         document(2, "--policy-document")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn every_arn_of_the_scripts_is_of_the_partition_of_the_account() -> Result<()> {
+    for script in ["irsa.sh", "pod-identity.sh"] {
+        for partition in ["aws-cn", "aws-us-gov", "aws-eusc", "aws-iso-b"] {
+            let parsed = calls(script, partition)?;
+            let values = parsed.iter().flat_map(|(_, options)| options.values());
+            let words = values.flat_map(|value| value.split('"')).filter(|word| word.starts_with("arn:"));
+            let arns: Vec<&str> = words.collect();
+            ensure!(arns.len() > 5, "{script}: {arns:?}");
+            for arn in arns {
+                ensure!(arn.starts_with(&format!("arn:{partition}:")), "{script} in {partition}: {arn}");
+            }
+        }
     }
     Ok(())
 }

@@ -10,5 +10,5 @@ policy=${2:-operator-policy.json}
 
 issuer=$(aws eks describe-cluster --name "$cluster" --query cluster.identity.oidc.issuer --output text)
 make_role "$(fill trust-irsa.json -e "s|OIDC_PROVIDER|${issuer#https://}|g")" "$policy"
-printf 'serviceAccount:\n  annotations:\n    eks.amazonaws.com/role-arn: arn:aws:iam::%s:role/%s\n' "$account" "$role"
+printf 'serviceAccount:\n  annotations:\n    eks.amazonaws.com/role-arn: arn:%s:iam::%s:role/%s\n' "$partition" "$account" "$role"
 printf '# For each AwsAccount of this account: roles: {permissionsBoundary: "%s"}\n' "$boundary"

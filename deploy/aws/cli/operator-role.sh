@@ -2,16 +2,20 @@
 
 role=s3-replication-operator
 account=$(aws sts get-caller-identity --query Account --output text)
-boundary=arn:aws:iam::$account:policy/s3-replication-boundary
+# The second field of every ARN: aws-cn in China, for example.
+partition=$(aws sts get-caller-identity --query Arn --output text | cut -d: -f2)
+case $partition in aws*) ;; *) partition=aws ;; esac
+boundary=arn:$partition:iam::$account:policy/s3-replication-boundary
 # The accounts whose buckets roles may replicate into: this one, and those of DESTINATION_ACCOUNTS, a list such as
 # 111122223333,444455556666.
 destinations=$(printf '%s' "$account${DESTINATION_ACCOUNTS:+,$DESTINATION_ACCOUNTS}" | sed 's|,|", "|g')
 
-# Prints a document with its placeholders filled; more replacements may follow.
+# Prints a document with its placeholders filled and the partition of its ARNs; more replacements may follow.
 fill() {
   document=$1
   shift
-  sed -e "s|DESTINATION_ACCOUNT_IDS|$destinations|g" -e "s|ACCOUNT_ID|$account|g" "$@" "$document"
+  sed -e "s|DESTINATION_ACCOUNT_IDS|$destinations|g" -e "s|ACCOUNT_ID|$account|g" \
+    -e "s|arn:aws:|arn:$partition:|g" "$@" "$document"
 }
 
 # Makes the boundary of the roles that S3 assumes, and the operator's own role with this trust policy and this policy.

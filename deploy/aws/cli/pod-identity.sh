@@ -10,5 +10,5 @@ policy=${2:-operator-policy.json}
 
 make_role "$(fill trust-pod-identity.json)" "$policy"
 aws eks create-pod-identity-association --cluster-name "$cluster" --namespace s3-replication-system \
-  --service-account s3-replication-operator --role-arn "arn:aws:iam::$account:role/$role"
+  --service-account s3-replication-operator --role-arn "arn:$partition:iam::$account:role/$role"
 printf '# For each AwsAccount of this account: roles: {permissionsBoundary: "%s"}\n' "$boundary"

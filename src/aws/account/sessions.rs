@@ -16,6 +16,7 @@ use crate::aws::account::clients::AccountClients;
 use crate::aws::account::operation::Operation;
 use crate::aws::error::ASSUME_ROLE;
 use crate::backoff::doubling;
+use crate::iam::Partition;
 use crate::iam::arn::account_of_arn;
 use crate::replication::observed::Read;
 use crate::replication::{Failure, FailureClass};
@@ -137,7 +138,8 @@ async fn begin(name: &str, role: &AssumeRole, clients: &AccountClients) -> Read<
         .role_arn(arn)
         .role_session_name(name)
         .set_external_id(external_id.clone());
-    let answer = clients.call(Operation::sts(ASSUME_ROLE, arn), request.send()).await?;
+    let answer = clients.call(Operation::sts(ASSUME_ROLE, arn), request.send()).await;
+    let answer = answer.map_err(|failure| name_partition(failure, arn, clients.home()))?;
     let incomplete = |what: &str| {
         let detail = format!("the answer held no {what}");
         Failure::new(FailureClass::Unavailable, ASSUME_ROLE, arn, detail)
@@ -154,6 +156,22 @@ async fn begin(name: &str, role: &AssumeRole, clients: &AccountClients) -> Read<
     );
     clients.own_keys().note(credentials.access_key_id(), credentials.expiry());
     Ok(Session { credentials, identity: CallerIdentity { arn: assumed, account_id } })
+}
+
+/// Says that the role may be in another partition: STS knows the roles of its own alone, and of others it says only that the
+/// request is wrong. `home`: the Region of the environment, whose STS was asked.
+fn name_partition(failure: Failure, arn: &str, home: &str) -> Failure {
+    let own = Partition::of_region(home);
+    let is_refusal = matches!(failure.class, FailureClass::Invalid | FailureClass::Denied);
+    if !is_refusal || Partition::of_arn(arn) == Some(own) {
+        return failure;
+    }
+    let said = failure.detail.trim_end_matches('.');
+    let detail = format!(
+        "{said}; spec.assumeRole.arn is in another partition of AWS than {home}, the Region of the operator's environment, where ARNs begin with arn:{}:; correct the ARN, or run the operator with an AWS_REGION of its partition",
+        own.id()
+    );
+    Failure { detail, ..failure }
 }
 
 struct BeforeExpiry;
@@ -176,6 +194,24 @@ mod tests {
     fn session(key: &str, expiry: SystemTime) -> Session {
         let credentials = Credentials::new(key, "secret", None, Some(expiry), "test");
         Session { credentials, identity: CallerIdentity::default() }
+    }
+
+    #[test]
+    fn a_role_of_another_partition_is_named_by_its_field() {
+        let refused = |class| Failure::new(class, ASSUME_ROLE, "r", "Request ARN is invalid.");
+        let said = |class, arn, home| name_partition(refused(class), arn, home).detail;
+        let (own, china) = ("arn:aws:iam::111122223333:role/op", "arn:aws-cn:iam::111122223333:role/op");
+        for (arn, home, partition) in
+            [(china, "eu-west-1", "arn:aws:"), (own, "eusc-de-east-1", "arn:aws-eusc:")]
+        {
+            let said = said(FailureClass::Invalid, arn, home);
+            for part in ["Request ARN is invalid; ", "spec.assumeRole.arn", home, partition] {
+                assert!(said.contains(part), "{said}");
+            }
+        }
+        assert_eq!(said(FailureClass::Invalid, own, "eu-west-1"), "Request ARN is invalid.");
+        assert_eq!(said(FailureClass::Invalid, china, "cn-north-1"), "Request ARN is invalid.");
+        assert_eq!(said(FailureClass::Unavailable, china, "eu-west-1"), "Request ARN is invalid.");
     }
 
     /// How long a session of this length serves.

@@ -94,8 +94,12 @@ async fn locate_all(clients: &ResourceClients, caller: &Caller, read_set: &ReadS
         }
         Some(read_role_alone(&clients.source, read_set).await)
     };
-    let destinations =
-        read_set.destinations.iter().map(async |bucket| locate(&client(bucket)?, caller, bucket).await);
+    let destinations = read_set.destinations.iter().map(async |bucket| {
+        match bucket.is_in_another_partition(&read_set.source) {
+            Some(why) => Err(Failure::new(FailureClass::Invalid, HEAD_BUCKET, &bucket.name, why)),
+            None => locate(&client(bucket)?, caller, bucket).await,
+        }
+    });
     let source = locate(&clients.source, caller, &read_set.source);
     let (source, destinations, role) = futures::join!(source, join_all(destinations), role);
     LocatedBuckets { source, destinations, role }

@@ -23,8 +23,8 @@ use crate::ports::{Cluster, ObjectKey};
 use crate::replication::authorize::accounts::Account;
 use crate::replication::backfill::Parent;
 use crate::replication::backfill::preconditions::{
-    require_allowed, require_period, require_prefixes_writable, require_ready, require_same_source,
-    require_settled, require_turn,
+    require_allowed, require_arns_of_partition, require_period, require_prefixes_writable, require_ready,
+    require_same_source, require_settled, require_turn,
 };
 use crate::replication::{Accounts, Refusal};
 use crate::runtime::store::Key;
@@ -125,6 +125,7 @@ async fn authorize_begin<C, K: Cluster>(
     let (resource, authorized) = authorize_parent(spec, found, cx).await?;
     require_turn(before(subject, spec, cx).as_deref(), &spec.replication_ref.name)?;
     require_prefixes_writable(spec)?;
+    require_arns_of_partition(spec, &place.source)?;
     require_period(spec, cx.shared.clock.timestamp())?;
     let (settle, now) = (cx.shared.settings.backfill_settle, cx.shared.clock.timestamp());
     let none = BucketReplicationStatus::default();

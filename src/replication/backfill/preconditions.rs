@@ -12,6 +12,7 @@ use crate::api::{
     Activity, BackfillSource, BucketReplication, BucketReplicationStatus, ConditionType, ManagementPolicy,
     Reason, ReplicationBackfillSpec,
 };
+use crate::iam::Partition;
 use crate::iam::arn::{account_of_arn, path_of_role_arn};
 use crate::replication::authorize::accounts::Account;
 use crate::replication::authorize::require_report_bucket;
@@ -198,6 +199,28 @@ pub fn require_prefixes_writable(spec: &ReplicationBackfillSpec) -> Result<(), R
     let message = format!(
         "prefixes[{index}] holds the character U+{:04X}, which a request to S3 cannot hold; create another ReplicationBackfill with a shorter prefix",
         u32::from(character)
+    );
+    Err(Refusal::new(Reason::InvalidRequest, ConditionType::Ready, message))
+}
+
+/// The ARNs of the spec are of the partition of the source's Region: IAM and S3 refuse others without naming the field.
+///
+/// # Errors
+/// `InvalidRequest`, with the field and the ARN.
+pub fn require_arns_of_partition(
+    spec: &ReplicationBackfillSpec,
+    source: &BackfillSource,
+) -> Result<(), Refusal> {
+    let own = Partition::of_region(&source.region);
+    let role = spec.role.as_ref().map(|role| ("role.arn", &role.arn));
+    let key =
+        spec.report.as_ref().and_then(|report| Some(("report.kmsKeyArn", report.kms_key_arn.as_ref()?)));
+    let mut arns = role.into_iter().chain(key);
+    let Some((field, arn)) = arns.find(|(_, arn)| Partition::of_arn(arn) != Some(own)) else { return Ok(()) };
+    let message = format!(
+        "{field}: {arn} is in another partition of AWS than bucket {}, whose ARNs begin with arn:{}:; create another ReplicationBackfill with the ARN corrected",
+        source.bucket,
+        own.id()
     );
     Err(Refusal::new(Reason::InvalidRequest, ConditionType::Ready, message))
 }

@@ -16,8 +16,8 @@ use crate::replication::authorize::accounts::Account;
 use crate::replication::backfill::job::{Job, JobState, JobUpdate};
 use crate::replication::backfill::job_verdict::{JobVerdict, Wish, progress, vanished, verdict};
 use crate::replication::backfill::preconditions::{
-    Parent, require_allowed, require_period, require_prefixes_writable, require_ready, require_settled,
-    require_turn,
+    Parent, require_allowed, require_arns_of_partition, require_period, require_prefixes_writable,
+    require_ready, require_settled, require_turn,
 };
 use crate::replication::backfill::request::{Intent, job_request, report_location};
 use crate::replication::backfill::status::{BackfillContext, report, with_intent, with_verdict};
@@ -164,6 +164,28 @@ fn a_job_for_a_time_in_which_no_object_can_be_created_is_not_asked_for() {
         let refusal = period(none).unwrap_err();
         assert_eq!(refusal.reason, Reason::InvalidRequest);
         assert!(refusal.message.contains("createdAfter"), "{}", refusal.message);
+    }
+}
+
+#[test]
+fn an_arn_of_another_partition_is_refused_by_its_field() {
+    let (role, key) =
+        ("arn:aws-iso-b:iam::111122223333:role/job", "arn:aws-cn:kms:cn-north-1:111122223333:key/k");
+    let said = |spec: Value, region: &str| {
+        let source = BackfillSource { region: region.to_owned(), ..source() };
+        require_arns_of_partition(&spec_with(&spec), &source).map_err(|refusal| refusal.message)
+    };
+    let with_role = json!({"role": {"arn": role}});
+    let with_key = json!({"report": {"bucket": "reports", "kmsKeyArn": key}});
+    assert_eq!(said(with_role.clone(), "us-isob-east-1"), Ok(()));
+    assert_eq!(said(with_key.clone(), "cn-north-1"), Ok(()));
+    assert_eq!(said(json!({"report": {"bucket": "reports"}}), "us-isof-south-1"), Ok(()));
+    for (spec, field) in [(with_role, "role.arn"), (with_key, "report.kmsKeyArn")] {
+        let message = said(spec, "us-east-1").unwrap_err();
+        assert!(
+            message.starts_with(&format!("{field}: arn:")) && message.contains("begin with arn:aws:;"),
+            "{message}"
+        );
     }
 }
 
@@ -337,6 +359,31 @@ fn held(role: &crate::replication::ManagedRole) -> ObservedRole {
         tags: role.tags.clone(),
         policy: Ok(Some(role.permissions.to_value())),
         other_policies: Vec::new(),
+    }
+}
+
+#[test]
+fn a_job_and_its_role_name_the_partition_of_the_region() {
+    for (region, arn, service) in [
+        ("cn-north-1", "arn:aws-cn:", "s3.cn-north-1.amazonaws.com.cn"),
+        ("us-gov-east-1", "arn:aws-us-gov:", "s3.us-gov-east-1.amazonaws.com"),
+        ("eusc-de-east-1", "arn:aws-eusc:", "s3.eusc-de-east-1.amazonaws.eu"),
+        ("us-iso-east-1", "arn:aws-iso:", "s3.us-iso-east-1.c2s.ic.gov"),
+        ("us-isob-east-1", "arn:aws-iso-b:", "s3.us-isob-east-1.sc2s.sgov.gov"),
+        ("eu-isoe-west-1", "arn:aws-iso-e:", "s3.eu-isoe-west-1.cloud.adc-e.uk"),
+        ("us-isof-south-1", "arn:aws-iso-f:", "s3.us-isof-south-1.csp.hci.ic.gov"),
+    ] {
+        let source = BackfillSource { region: region.into(), ..source() };
+        let key = format!("{arn}kms:{region}:111122223333:key/k");
+        let spec = spec_with(&json!({"report": {"bucket": "reports", "kmsKeyArn": key}}));
+        let role = format!("{arn}iam::111122223333:role/r");
+        let request = job_request(&spec, &source, &role, &Intent::new(&id(), &spec, at(1000)));
+        assert_eq!(request.source, format!("{arn}s3:::orders"));
+        assert_eq!(request.report.unwrap().bucket, format!("{arn}s3:::reports"));
+        let policy = role::permissions(&source, spec.report.as_ref()).to_value().to_string();
+        let arns: Vec<&str> = policy.split('"').filter(|word| word.starts_with("arn:")).collect();
+        assert!(arns.len() >= 5 && arns.iter().all(|found| found.starts_with(arn)), "{policy}");
+        assert!(policy.contains(&format!("\"{service}\"")), "{policy}");
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::str::FromStr;
 
-use crate::iam::partition::{Partition, is_region};
+use crate::iam::partition::{Partition, is_host_of_aws, is_region};
 
 /// An SQS queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +66,7 @@ impl FromStr for EventQueue {
 /// endpoints of a VPC: the Region is a label of the host.
 fn region_of_host(host: &str) -> Option<String> {
     let name = host.split(':').next().unwrap_or_default();
-    let of_aws = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".amazonaws.eu"];
-    if !of_aws.iter().any(|suffix| name.ends_with(suffix)) && !name.contains(".c2s.") {
+    if !is_host_of_aws(name) {
         return None;
     }
     name.split('.').find(|label| is_region(label)).map(str::to_owned)
@@ -95,6 +94,25 @@ mod tests {
         assert_eq!(region("sqs.cn-north-1.amazonaws.com.cn").as_deref(), Some("cn-north-1"));
         assert_eq!(region("127.0.0.1:4566"), None);
         assert_eq!(region("eu-west-1.example.com"), None);
+    }
+
+    #[test]
+    fn a_queue_of_any_partition_has_the_arn_of_its_own_region() {
+        for (region, suffix, partition) in [
+            ("eu-west-1", "amazonaws.com", "aws"),
+            ("cn-north-1", "amazonaws.com.cn", "aws-cn"),
+            ("us-gov-west-1", "amazonaws.com", "aws-us-gov"),
+            ("eusc-de-east-1", "amazonaws.eu", "aws-eusc"),
+            ("us-iso-east-1", "c2s.ic.gov", "aws-iso"),
+            ("us-isob-east-1", "sc2s.sgov.gov", "aws-iso-b"),
+            ("eu-isoe-west-1", "cloud.adc-e.uk", "aws-iso-e"),
+            ("us-isof-south-1", "csp.hci.ic.gov", "aws-iso-f"),
+        ] {
+            let url = format!("https://sqs.{region}.{suffix}/111122223333/events");
+            let queue: EventQueue = url.parse().unwrap();
+            let arn = format!("arn:{partition}:sqs:{region}:111122223333:events");
+            assert_eq!(queue.arn("us-east-1"), arn, "the Region of the environment does not count");
+        }
     }
 
     #[test]

@@ -190,6 +190,46 @@ fn an_arn_of_another_partition_or_account_is_refused_by_its_field() {
         message.starts_with("source.kmsKeyArns: ") && message.contains("begin with arn:aws:;"),
         "{message}"
     );
+    let key = "arn:aws-cn:kms:eu-west-1:111122223333:key/k";
+    let message = refused(|asked| {
+        asked.rules[0].kms_encrypted_objects = Some(Switch::Enabled);
+        asked.rules[0].destination.kms_key_arn = Some(key.into());
+    })
+    .unwrap();
+    assert!(
+        message.starts_with("rules[ReplicateToEU].destination.kmsKeyArn: ")
+            && message.contains("begin with arn:aws:;"),
+        "{message}"
+    );
+}
+
+/// Whatever a role of that name is, and also where the operator only observes.
+#[test]
+fn an_existing_role_of_another_partition_is_not_called_missing() {
+    for policy in [ManagementPolicy::Enforce, ManagementPolicy::Observe] {
+        let mut case = converged(quickstart());
+        let arn = "arn:aws-eusc:iam::111122223333:role/s3-replication-role".to_owned();
+        case.spec.role = Some(crate::api::Role { arn: Some(arn.clone()), ..Default::default() });
+        case.spec.management_policy = policy;
+        let plan = case.plan();
+        let messages: Vec<&str> = plan.refusals.iter().map(|refusal| refusal.message.as_str()).collect();
+        let [message] = messages.as_slice() else { panic!("{messages:?}") };
+        assert!(message.starts_with(&format!("role.arn: {arn} is in another partition")), "{message}");
+    }
+}
+
+#[test]
+fn a_boundary_that_an_account_imposes_is_named_by_the_field_of_the_account() {
+    let mut case = converged(quickstart());
+    let boundary = "arn:aws-iso:iam::111122223333:policy/b";
+    let yaml = format!("{{accountId: '111122223333', roles: {{permissionsBoundary: '{boundary}'}}}}");
+    let account =
+        crate::replication::Account { name: "prod".into(), spec: serde_saphyr::from_str(&yaml).unwrap() };
+    case.accounts.source = Some(account);
+    let plan = case.plan();
+    let named = format!("roles.permissionsBoundary of AwsAccount prod: {boundary} is in another partition");
+    let messages: Vec<&str> = plan.refusals.iter().map(|refusal| refusal.message.as_str()).collect();
+    assert!(messages.iter().any(|message| message.starts_with(&named)), "{messages:?}");
 }
 
 #[test]

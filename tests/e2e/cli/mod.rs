@@ -7,6 +7,7 @@ mod import_forms;
 mod invocation;
 mod least_privilege;
 pub mod orphans;
+mod partitions;
 mod report;
 mod steer;
 mod unknown_elements;

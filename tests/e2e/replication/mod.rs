@@ -6,6 +6,7 @@ pub mod admission;
 mod crd;
 mod cross_account;
 mod fields;
+mod partitions;
 mod quickstart;
 mod samples;
 mod walk;

@@ -25,6 +25,8 @@ variable "destination_accounts" {
 
 data "aws_caller_identity" "this" {}
 
+data "aws_partition" "this" {}
+
 data "aws_eks_cluster" "this" {
   name = var.cluster_name
 }
@@ -34,8 +36,11 @@ module "operator" {
   policy_file          = var.policy_file
   destination_accounts = var.destination_accounts
   assume_role_policy = replace(
-    replace(file("${path.module}/../../trust-irsa.json"), "ACCOUNT_ID", data.aws_caller_identity.this.account_id),
-    "OIDC_PROVIDER", trimprefix(data.aws_eks_cluster.this.identity[0].oidc[0].issuer, "https://")
+    replace(
+      replace(file("${path.module}/../../trust-irsa.json"), "ACCOUNT_ID", data.aws_caller_identity.this.account_id),
+      "OIDC_PROVIDER", trimprefix(data.aws_eks_cluster.this.identity[0].oidc[0].issuer, "https://")
+    ),
+    "arn:aws:", "arn:${data.aws_partition.this.partition}:"
   )
 }
 

@@ -23,9 +23,12 @@ variable "destination_accounts" {
 
 data "aws_caller_identity" "this" {}
 
+data "aws_partition" "this" {}
+
 locals {
   documents    = "${path.module}/../.."
   account      = data.aws_caller_identity.this.account_id
+  arns         = "arn:${data.aws_partition.this.partition}:"
   destinations = join(", ", [for id in concat([local.account], var.destination_accounts) : jsonencode(id)])
 }
 
@@ -33,8 +36,11 @@ locals {
 resource "aws_iam_policy" "boundary" {
   name = "s3-replication-boundary"
   policy = replace(
-    replace(file("${local.documents}/boundary-policy.json"), "\"DESTINATION_ACCOUNT_IDS\"", local.destinations),
-    "ACCOUNT_ID", local.account
+    replace(
+      replace(file("${local.documents}/boundary-policy.json"), "\"DESTINATION_ACCOUNT_IDS\"", local.destinations),
+      "ACCOUNT_ID", local.account
+    ),
+    "arn:aws:", local.arns
   )
 }
 
@@ -46,7 +52,9 @@ resource "aws_iam_role" "operator" {
 resource "aws_iam_role_policy" "operator" {
   name   = "s3-replication-operator"
   role   = aws_iam_role.operator.name
-  policy = replace(file("${local.documents}/${var.policy_file}"), "ACCOUNT_ID", local.account)
+  policy = replace(
+    replace(file("${local.documents}/${var.policy_file}"), "ACCOUNT_ID", local.account), "arn:aws:", local.arns
+  )
 }
 
 output "role_arn" {

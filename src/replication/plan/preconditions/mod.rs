@@ -27,7 +27,7 @@ pub enum RefusalScope {
 }
 
 /// What must hold for any statement about the replication.
-const TO_JUDGE: [(RefusalScope, Precondition); 11] = [
+const TO_JUDGE: [(RefusalScope, Precondition); 12] = [
     // Without its source there is no replication to judge.
     (All, to_judge::require_source),
     // While one destination is missing, nothing is written to the others either.
@@ -41,6 +41,8 @@ const TO_JUDGE: [(RefusalScope, Precondition); 11] = [
     (Dependents, to_judge::require_role_read),
     // S3 accepts an owner override within one account, and then silently changes how ACLs behave.
     (All, to_judge::require_ownership_across_accounts),
+    // AWS knows no ARN of another partition, and says of it that it does not exist, or names no field.
+    (All, to_ask::require_arns_of_partition),
     // S3 accepts a role that it cannot assume, and fails object by object.
     (All, to_judge::require_existing_role_usable),
     // `role.arn` must not be a way around what an AwsAccount imposes on roles.
@@ -66,8 +68,8 @@ const TO_WRITE: [(RefusalScope, Precondition); 13] = [
     (All, to_ask::require_filters_fit),
     // S3 would take the rules for buckets of two owners, and copy into one of them at most.
     (All, to_ask::require_one_owner_of_a_bucket),
-    // IAM and S3 refuse an ARN of another partition without naming the field.
-    (All, to_ask::require_arns_within_reach),
+    // IAM refuses a boundary of another account without naming the field.
+    (All, to_ask::require_boundary_within_reach),
     // IAM refuses a tag by its regular expression.
     (All, to_ask::require_role_tags_taken),
     // IAM would replace one tag by another at each check.

@@ -69,22 +69,21 @@ pub(crate) fn require_role_tags_taken(input: &PlanInput<'_>, _: &[DriftEntry]) -
     Refusal::all(refused.map(|message| refuse(about, message)))
 }
 
-/// Every ARN in the spec is of the partition of the source's Region, and a permissions boundary is of AWS or of the
-/// role's own account.
-pub(crate) fn require_arns_within_reach(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+/// Every ARN in the spec is of the partition of the source's Region.
+pub(crate) fn require_arns_of_partition(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     let (spec, caller) = (input.replication.spec, &input.observed.caller);
     let key = |id: &str, arn: &String| (format!("rules[{id}].destination.kmsKeyArn"), arn.clone());
     let keys =
         spec.rules.iter().filter_map(|rule| Some(key(&rule.id, rule.destination.kms_key_arn.as_ref()?)));
     let source_keys =
         spec.source.kms_key_arns.iter().map(|arn| ("source.kmsKeyArns".to_owned(), arn.clone()));
-    let (boundary, existing) = match &input.desired.role {
-        DesiredRole::Managed(role) => (role.permissions_boundary.clone(), None),
-        DesiredRole::Existing { arn } => (None, Some(arn.clone())),
+    let role = match &input.desired.role {
+        DesiredRole::Managed(role) => {
+            role.permissions_boundary.as_ref().map(|arn| (boundary_field(input, arn), arn.clone()))
+        }
+        DesiredRole::Existing { arn } => Some(("role.arn".to_owned(), arn.clone())),
     };
-    let role = existing.map(|arn| ("role.arn".to_owned(), arn));
-    let of_boundary = boundary.clone().map(|arn| ("role.permissionsBoundary".to_owned(), arn));
-    let all = keys.chain(source_keys).chain(role).chain(of_boundary);
+    let all = keys.chain(source_keys).chain(role);
     let elsewhere = all.filter(|(_, arn)| Partition::of_arn(arn) != Some(caller.partition));
     let elsewhere = elsewhere.map(|(field, arn)| {
         format!(
@@ -93,14 +92,30 @@ pub(crate) fn require_arns_within_reach(input: &PlanInput<'_>, _: &[DriftEntry])
             caller.partition.id()
         )
     });
-    let own = caller.account.as_str();
-    let foreign = boundary.filter(|arn| account_of_arn(arn).is_some_and(|id| id != own && id != "aws"));
-    let foreign = foreign.map(|arn| {
+    Refusal::all(elsewhere.map(|message| refuse(ConditionType::RoleReady, message)))
+}
+
+/// The field that names the boundary of the role: that of the spec, or that of the `AwsAccount` which imposes it.
+fn boundary_field(input: &PlanInput<'_>, boundary: &str) -> String {
+    let roles = input.account().and_then(|account| Some((&account.name, account.spec.roles.as_ref()?)));
+    match roles.filter(|(_, roles)| roles.permissions_boundary.as_deref() == Some(boundary)) {
+        Some((name, _)) => format!("roles.permissionsBoundary of AwsAccount {name}"),
+        None => "role.permissionsBoundary".to_owned(),
+    }
+}
+
+/// A permissions boundary is of AWS or of the role's own account.
+pub(crate) fn require_boundary_within_reach(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+    let own = input.observed.caller.account.as_str();
+    let DesiredRole::Managed(role) = &input.desired.role else { return Ok(()) };
+    let is_foreign = |arn: &&String| account_of_arn(arn).is_some_and(|id| id != own && id != "aws");
+    let foreign = role.permissions_boundary.as_ref().filter(is_foreign).map(|arn| {
         format!(
-            "role.permissionsBoundary: {arn} is a policy of another account than the role's, {own}, and IAM accepts none; name a policy of account {own} or one managed by AWS"
+            "{}: {arn} is a policy of another account than the role's, {own}, and IAM accepts none; name a policy of account {own} or one managed by AWS",
+            boundary_field(input, arn)
         )
     });
-    Refusal::all(elsewhere.chain(foreign).map(|message| refuse(ConditionType::RoleReady, message)))
+    Refusal::all(foreign.map(|message| refuse(ConditionType::RoleReady, message)))
 }
 
 /// Rules into one bucket agree about its owner: a bucket has one.

@@ -185,6 +185,10 @@ pub(crate) fn require_existing_role_usable(input: &PlanInput<'_>, _: &[DriftEntr
     let (DesiredRole::Existing { arn }, Ok(held)) = (&input.desired.role, &input.observed.role) else {
         return Ok(());
     };
+    // One of another partition is refused by [`super::to_ask`].
+    if Partition::of_arn(arn) != Some(input.observed.caller.partition) {
+        return Ok(());
+    }
     match held {
         None => Err(Refusal::new(
             Reason::RoleNotFound,
@@ -297,6 +301,10 @@ fn unusable_key(input: &PlanInput<'_>, id: &str, rule: &Rule) -> Option<String> 
     let own = &input.observed.caller.account;
     let account_id = to.account.as_ref().unwrap_or(own).as_str();
     let region = input.observed.destinations.get(bucket).and_then(|held| input.observed.region_of(held));
+    // A key of another partition is refused by [`super::to_ask`].
+    if Partition::of_arn(arn) != Some(input.observed.caller.partition) {
+        return None;
+    }
     if let Some(region) = region.filter(|region| region_of_arn(arn) != Some(region.as_str())) {
         return Some(format!(
             "{field}: key {arn} is not in {region}, where bucket {bucket} is; name a key of that Region"
