@@ -199,19 +199,19 @@ mod tests {
     #[test]
     fn a_role_of_another_partition_is_named_by_its_field() {
         let refused = |class| Failure::new(class, ASSUME_ROLE, "r", "Request ARN is invalid.");
-        let said = |class, arn, home| name_partition(refused(class), arn, home).detail;
+        let detail = |class, arn, home| name_partition(refused(class), arn, home).detail;
         let (own, china) = ("arn:aws:iam::111122223333:role/op", "arn:aws-cn:iam::111122223333:role/op");
         for (arn, home, partition) in
             [(china, "eu-west-1", "arn:aws:"), (own, "eusc-de-east-1", "arn:aws-eusc:")]
         {
-            let said = said(FailureClass::Invalid, arn, home);
+            let said = detail(FailureClass::Invalid, arn, home);
             for part in ["Request ARN is invalid; ", "spec.assumeRole.arn", home, partition] {
                 assert!(said.contains(part), "{said}");
             }
         }
-        assert_eq!(said(FailureClass::Invalid, own, "eu-west-1"), "Request ARN is invalid.");
-        assert_eq!(said(FailureClass::Invalid, china, "cn-north-1"), "Request ARN is invalid.");
-        assert_eq!(said(FailureClass::Unavailable, china, "eu-west-1"), "Request ARN is invalid.");
+        assert_eq!(detail(FailureClass::Invalid, own, "eu-west-1"), "Request ARN is invalid.");
+        assert_eq!(detail(FailureClass::Invalid, china, "cn-north-1"), "Request ARN is invalid.");
+        assert_eq!(detail(FailureClass::Unavailable, china, "eu-west-1"), "Request ARN is invalid.");
     }
 
     /// How long a session of this length serves.

@@ -125,7 +125,7 @@ async fn authorize_begin<C, K: Cluster>(
     let (resource, authorized) = authorize_parent(spec, found, cx).await?;
     require_turn(before(subject, spec, cx).as_deref(), &spec.replication_ref.name)?;
     require_prefixes_writable(spec)?;
-    require_arns_of_partition(spec, &place.source)?;
+    require_arns_of_partition(spec, &authorized.source)?;
     require_period(spec, cx.shared.clock.timestamp())?;
     let (settle, now) = (cx.shared.settings.backfill_settle, cx.shared.clock.timestamp());
     let none = BucketReplicationStatus::default();

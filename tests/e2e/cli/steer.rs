@@ -142,7 +142,7 @@ async fn a_check_that_nobody_answers_ends_with_what_to_check() -> Result<()> {
     assert!(step.starts_with("the operator checks "), "{step}");
     assert!(waits.starts_with("no answer yet") && waits.contains("this command waits 4s at most"), "{waits}");
     assert!(end.contains("did not answer within 4s") && end.contains("stays requested"), "{end}");
-    assert!(watch.starts_with(&format!("→ s3-replication-operator status --kubeconfig ")), "{watch}");
+    assert!(watch.starts_with("→ s3-replication-operator status --kubeconfig "), "{watch}");
     assert!(watch.ends_with(&format!(" {NAME} -n {} -w", world.namespace)), "{watch}");
     assert!(pods.ends_with("get pods,leases -n s3-replication-system"), "{pods}");
     let once = run(editor(&world), &["check", NAME, "-n", &world.namespace, "--timeout", "0"]).await?;
