@@ -195,6 +195,7 @@ mod tests {
 
     use super::*;
     use crate::cli::kubernetes::tests::answering;
+    use crate::runtime::clock::SimulatedClock;
 
     fn found(generation: i64, status: Value) -> FoundObject<BucketReplication> {
         let resource: BucketReplication = serde_json::from_value(json!({
@@ -229,7 +230,7 @@ mod tests {
         })
         .await;
         let wanted = Wanted { name: "orders", request: "r1", watch: "status orders -w" };
-        let wait = Wait::begin(timeout.parse().unwrap(), Clock::System);
+        let wait = Wait::begin(timeout.parse().unwrap(), Clock::Simulated(SimulatedClock::new()));
         answer(&kubernetes, &wanted, wait, "s3-replication-operator").await.map(drop)
     }
 
@@ -258,8 +259,8 @@ mod tests {
         assert!(silent.starts_with("it is not known what came of the check of data/orders"), "{silent}");
         assert!(silent.contains("unable to handle the request"), "{silent}");
         assert!(silent.contains("\n→ status orders -w\n→ kubectl get pods,leases"), "{silent}");
-        let unanswered = waited("10ms", &[held("r0")]).await.unwrap_err().to_string();
-        assert!(unanswered.starts_with("the operator did not answer within 10ms"), "{unanswered}");
+        let unanswered = waited("10s", &[held("r0")]).await.unwrap_err().to_string();
+        assert!(unanswered.starts_with("the operator did not answer within 10s"), "{unanswered}");
     }
 
     #[test]
