@@ -204,9 +204,9 @@ mod tests {
         for (arn, home, partition) in
             [(china, "eu-west-1", "arn:aws:"), (own, "eusc-de-east-1", "arn:aws-eusc:")]
         {
-            let said = said(FailureClass::Invalid, arn, home);
+            let detail = said(FailureClass::Invalid, arn, home);
             for part in ["Request ARN is invalid; ", "spec.assumeRole.arn", home, partition] {
-                assert!(said.contains(part), "{said}");
+                assert!(detail.contains(part), "{detail}");
             }
         }
         assert_eq!(said(FailureClass::Invalid, own, "eu-west-1"), "Request ARN is invalid.");
