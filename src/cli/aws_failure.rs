@@ -10,7 +10,7 @@ pub fn explain(failure: &Failure) -> String {
     match failure.class {
         FailureClass::Credentials => format!(
             "there are no valid AWS credentials in this environment; log in (aws sso login, or aws configure), or set AWS_PROFILE ({})",
-            failure.detail
+            failure.answer()
         ),
         _ => {
             let message = failure.message();

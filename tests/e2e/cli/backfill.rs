@@ -46,7 +46,7 @@ async fn a_backfill_that_awaits_approval_names_the_command_that_approves_it() ->
     jobs.advance_to(&id, "Suspended").await?;
     check_job(world).await?;
     let approve = format!(
-        "  → kubectl patch replicationbackfill {BACKFILL} -n {} --type merge -p '{{\"spec\":{{\"approved\":true}}}}'\n",
+        " patch replicationbackfill {BACKFILL} -n {} --type merge -p '{{\"spec\":{{\"approved\":true}}}}'\n",
         world.namespace
     );
     let shown = screen.until(&approve).await?;
@@ -75,9 +75,9 @@ async fn a_replication_that_is_not_ready_does_not_end_the_wait() -> Result<()> {
     assert!(text.contains("  it waits: BucketReplication orders is suspended"), "{text}");
     world.cluster().kubectl(["delete", "rbf", "other", "-n", &world.namespace])?;
     let mut screen = waiting(world, &[])?;
-    let command = format!("  → s3-replication-operator status {NAME} -n {}\n", world.namespace);
-    let shown = screen.until(&command).await?;
+    let shown = screen.until(&format!(" {NAME} -n {}\n", world.namespace)).await?;
     assert!(shown.contains("waits: ReplicationNotReady: "), "{shown}");
+    assert!(shown.contains("\n  → s3-replication-operator status --kubeconfig "), "{shown}");
     scene.patch_spec(json!({"suspend": false})).await?;
     let id = job_id(world).await?;
     finish(world, &jobs, &id).await?;
@@ -129,7 +129,7 @@ async fn an_interrupted_wait_leaves_the_backfill_and_says_how_to_go_on() -> Resu
     let error = String::from_utf8_lossy(&over.stderr);
     assert_eq!(over.status.code(), Some(1), "{error}");
     assert!(error.contains(&format!("error: backfill {BACKFILL} has not ended within 0s")), "{error}");
-    assert!(error.contains("backfill --kubeconfig ") && error.contains(" --follow "), "{error}");
+    assert!(error.contains("→ s3-replication-operator backfill --follow "), "{error}");
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_s3-replication-operator"));
     command.args(follow).arg("--kubeconfig").arg(world.cluster().admin_kubeconfig());
     let mut screen = Screen::of(command)?;

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, ensure};
 use rig::world::World;
 use rig::{pages, paths};
 
+use super::import::{by_hand, first_version, put};
 use super::orphans::role_at;
 use crate::support::{left_in_aws, operator_of, reason};
 
@@ -136,9 +137,12 @@ async fn the_commands_of_the_pages_do_what_the_pages_say() -> Result<()> {
     let shown = terminal.type_in(FIRST, "kubectl apply -f first.yaml").await?;
     ensure!(shown.contains("Applied"), "{shown}");
 
-    let imported = terminal.type_in("docs/adopt.md", "import --bucket").await?;
+    let (source, destination, role) = by_hand(&world).await?;
+    put(&world, &source, &role, vec![first_version("all", "", &destination)?]).await?;
+    let adopting = Terminal { world: &world, directory: terminal.directory.clone(), source, destination };
+    let imported = adopting.type_in("docs/adopt.md", "import --bucket").await?;
     ensure!(imported.is_empty(), "it is in files: {imported}");
-    let planned = terminal.type_in("docs/adopt.md", "plan -f orders-to-eu.yaml").await?;
+    let planned = adopting.type_in("docs/adopt.md", "plan -f orders-to-eu.yaml").await?;
     ensure!(planned.contains("nothing to change"), "{planned}");
     let policies = terminal.type_in("docs/events.md", "policy -f orders-to-eu.yaml").await?;
     ensure!(policies.contains("sqs:ReceiveMessage"), "{policies}");
