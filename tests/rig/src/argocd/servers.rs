@@ -23,6 +23,11 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How often everything is compared although nothing has changed, in seconds.
 const RESYNC: &str = "10";
 
+/// The socket on which the repo server is asked for passwords, in the directory in which it runs. By default it is
+/// `/tmp/reposerver-ask-pass.sock` for each repo server of the machine, and of two that start together one ends. The path
+/// is relative, because that of a socket may have 108 bytes.
+const ASK_PASS_SOCKET: &str = "ask-pass.sock";
+
 /// Settings of this machine that would change something.
 const FOREIGN: [&str; 6] = ["ARGOCD_", "GIT_", "HELM_", "KUBE", "REDIS", "XDG_"];
 
@@ -92,8 +97,14 @@ pub(super) fn repo_server(tools: &ArgoCdTools, home: &Home, cache: u16) -> Resul
             .args(["--metrics-address", "127.0.0.1", "--metrics-port", &metrics.to_string()])
             .args(["--redis", &format!("127.0.0.1:{cache}")])
             .arg("--disable-tls")
+            .env("ARGOCD_ASK_PASS_SOCK", ASK_PASS_SOCKET)
+            .current_dir(&home.files)
             .start()?;
-        let ready = process.wait_ready(START, || health::is_ok(metrics, "/healthz?full=true")).map(|()| port);
+        // It can answer that it is healthy before it has the socket, and without the socket it ends.
+        let socket = home.files.join(ASK_PASS_SOCKET);
+        let ready = process
+            .wait_ready(START, || socket.exists() && health::is_ok(metrics, "/healthz?full=true"))
+            .map(|()| port);
         Ok((process, ready))
     })
 }
