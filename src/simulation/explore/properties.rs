@@ -115,7 +115,7 @@ impl Property {
                 "Nothing in AWS is written for a resource that is suspended or has managementPolicy: Observe when its check begins or when the API server was last asked."
             }
             Property::Remembering => {
-                "Deletion ends from every state, and leaves no role, configuration or statement of the resource."
+                "Deletion ends from every state, and leaves no configuration, statement or role of the resource. What was adopted stays without adoptionPolicy: Adopt, with the role that it names when the operator reads AWS for the last time."
             }
             Property::Convergence => {
                 "From every state, one operator without faults ends in at most four checks in a state that it does not change; with canaries, which come and go, in at most six; with a backfill, whose job goes on between two checks, in at most twelve."

@@ -292,6 +292,13 @@ fn a_try_that_ends_as_the_last_one_did_writes_no_status() {
     );
 }
 
+/// The operator reads AWS for the last time before it removes the finalizer.
+#[test]
+fn a_role_that_was_in_use_stays_when_someone_replaces_the_configuration_as_the_finalizer_goes() {
+    let deleted = "given-back; idle.1 sets-adopt; idle.2 sets-refuse; idle.2 deletes";
+    assert_holds(&format!("{deleted}; orders/RemoveFinalizer.1 replaces-configuration"));
+}
+
 #[test]
 fn a_leader_that_loses_the_lease_while_it_writes_its_intent_asks_for_no_job() {
     assert_holds("backfill; orders-november/SetStatus.3 takes-over");

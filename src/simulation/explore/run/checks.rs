@@ -324,6 +324,9 @@ impl Run {
         let facts = writer.map(|facts| (facts.uid.clone(), facts.sid.clone()));
         let object = writer.map(|facts| facts.object.clone());
         let seen = self.checks.get(index).and_then(|check| check.facts.seen.clone());
+        if let (Call::RemoveFinalizer, Some(object)) = (&call, &object) {
+            self.note_last_read(seen.as_deref(), object.metadata.name.as_deref().unwrap_or_default());
+        }
         let disturbed = self.checks.get(index).is_some_and(|check| check.facts.disturbed);
         let read = match &call {
             Call::WriteBucketPolicy(bucket) => {

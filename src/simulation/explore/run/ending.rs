@@ -2,6 +2,8 @@
 //!
 //! In: a run in which every resource is settled. Out: the properties that do not hold.
 
+use std::collections::BTreeSet;
+
 use crate::iam::bucket_policy;
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::explore::properties::{
@@ -9,6 +11,7 @@ use crate::simulation::explore::properties::{
     violated,
 };
 use crate::simulation::explore::run::{NAMESPACE, Run, Writer};
+use crate::simulation::world::World;
 
 impl Run {
     /// No check changes anything any more: what must be true then.
@@ -134,14 +137,10 @@ impl Run {
         let left = |what: String| {
             Some(violated(Property::Remembering, format!("data/{name} is gone, and {what} is left")))
         };
-        // What took the place of someone's stays where the word for its removal was taken back, with the role that it names.
-        let stays =
-            |bucket: &String| self.ghost.adopted.contains(bucket) && !self.ghost.adopting.contains(name);
-        let kept = world.buckets.iter().filter(|(bucket, _)| stays(bucket));
-        let kept: Vec<&String> =
-            kept.filter_map(|(_, bucket)| Some(&bucket.configuration.as_ref()?.role)).collect();
+        let mut kept = self.roles_that_stay(name, &world);
+        kept.extend(self.ghost.in_use.iter().map(String::as_str));
         let mut owned = world.roles.values().filter(|role| is_owned(role, &uid));
-        if let Some(role) = owned.find(|role| !kept.contains(&&role.arn)) {
+        if let Some(role) = owned.find(|role| !kept.contains(role.arn.as_str())) {
             return left(format!("its role {}", role.name));
         }
         // Without its role nothing in AWS proves that it is the resource's.
@@ -151,7 +150,7 @@ impl Run {
             self.ghost.unproven.contains(name) && owner.is_none_or(|role| !is_owned(role, &uid))
         };
         let wrote = |(bucket, writer): &(&String, &Writer)| {
-            **writer == Writer::Resource(uid.clone()) && !stays(bucket) && !is_unproven(bucket)
+            **writer == Writer::Resource(uid.clone()) && !self.stays(bucket, name) && !is_unproven(bucket)
         };
         if let Some((bucket, _)) = self.ghost.writers.iter().find(wrote) {
             return left(format!("its configuration of bucket {bucket}"));
@@ -162,6 +161,24 @@ impl Run {
         };
         let bucket = world.buckets.iter().find(|(_, bucket)| holds(bucket));
         bucket.and_then(|(bucket, _)| left(format!("a statement of it in the policy of bucket {bucket}")))
+    }
+
+    /// Whether the configuration of a bucket stays after the deletion of a resource: it took the place of someone's, and
+    /// the word for its removal was taken back.
+    fn stays(&self, bucket: &String, name: &str) -> bool {
+        self.ghost.adopted.contains(bucket) && !self.ghost.adopting.contains(name)
+    }
+
+    /// The ARNs of the roles that the configurations that stay name.
+    fn roles_that_stay<'a>(&self, name: &str, world: &'a World) -> BTreeSet<&'a str> {
+        let kept = world.buckets.iter().filter(|(bucket, _)| self.stays(bucket, name));
+        kept.filter_map(|(_, bucket)| Some(bucket.configuration.as_ref()?.role.as_str())).collect()
+    }
+
+    /// The finalizer goes: the deletion has read AWS for the last time, and cannot know what someone changes from now on.
+    pub(super) fn note_last_read(&mut self, seen: Option<&World>, name: &str) {
+        let in_use = seen.map(|world| self.roles_that_stay(name, world)).unwrap_or_default();
+        self.ghost.in_use = in_use.into_iter().map(str::to_owned).collect();
     }
 
     /// The number of the first resource's UID: accounts are created before.

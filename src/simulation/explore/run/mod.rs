@@ -174,6 +174,8 @@ struct Ghost {
     adopted: BTreeSet<String>,
     /// Roles that someone else made, by account and name.
     theirs: BTreeSet<(String, String)>,
+    /// The ARNs of the roles of configurations that stayed, as a deletion read AWS for the last time.
+    in_use: BTreeSet<String>,
 }
 
 /// Where a run is.
