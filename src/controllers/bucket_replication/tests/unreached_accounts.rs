@@ -400,3 +400,28 @@ fn every_policy_that_a_deletion_cannot_change_is_named_with_those_it_may_no_long
     scene.check();
     assert_eq!(scene.object(), None, "{}", scene.message());
 }
+
+#[test]
+fn statements_stay_remembered_under_the_account_that_made_them_until_another_can_be_reached() {
+    let (mut scene, mut spec) = replicating();
+    let other = json!({
+        "accountId": B,
+        "namespaces": {"matchNames": ["data"]},
+        "destinations": ["b-copies"],
+    });
+    scene.account("mistaken", other);
+    spec["rules"][1]["destination"]["accountRef"] = json!("mistaken");
+    spec["rules"][0]["status"] = json!("Disabled");
+    scene.apply(spec);
+    scene.check();
+    assert_eq!(
+        (scene.reason().as_str(), &statuses(&scene)[0].1),
+        ("AccountMismatch", &false),
+        "{}",
+        scene.message()
+    );
+    scene.delete();
+    scene.check();
+    assert_eq!(scene.object(), None, "{}", scene.message());
+    assert_eq!((policy_of(&scene, "b-copies"), scene.world().roles.len()), (None, 0));
+}
