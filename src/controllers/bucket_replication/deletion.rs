@@ -305,12 +305,12 @@ async fn source_accounts<C: Cloud, K: Cluster>(
 /// What ends a deletion that waits for an `AwsAccount` that is gone. Without the account nothing in AWS may be touched,
 /// and only people can know which of these is right. `stand_in`: how another `AwsAccount` serves.
 fn account_is_gone(name: &str, metadata: &ObjectMeta, stand_in: &str) -> Refusal {
-    let retain = retain(metadata);
+    let leave = retain(metadata);
     Refusal::new(
         Reason::AccountNotFound,
         ConditionType::Ready,
         format!(
-            "cannot delete: what this resource made is in AwsAccount {name}, which does not exist any more, and without it the operator touches nothing there. The deletion ends by one of these: create the AwsAccount again (kubectl apply -f FILE, with name {name}); {stand_in}; or leave in AWS what is there ({retain})"
+            "cannot delete: what this resource made is in AwsAccount {name}, which does not exist any more, and without it the operator touches nothing there. The deletion ends by one of these: create the AwsAccount again (kubectl apply -f FILE, with name {name}); {stand_in}; or leave in AWS what is there ({leave})"
         ),
     )
 }
@@ -389,8 +389,8 @@ impl Removal<'_> {
             cx.cluster.publish_event(self.target.key, &deleted_event(&outcome)).await;
         }
         require_not_interrupted(&outcome)?;
-        let failed = outcome.failed.iter().map(|(step, failure)| failed(step, failure, &observed));
-        Refusal::all(failed.chain(planned.blocked).chain(self.left_behind(unreached)))?;
+        let failures = outcome.failed.iter().map(|(step, failure)| failed(step, failure, &observed));
+        Refusal::all(failures.chain(planned.blocked).chain(self.left_behind(unreached)))?;
         if outcome.done.is_empty() {
             return Ok(());
         }
