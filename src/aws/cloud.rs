@@ -47,11 +47,12 @@ impl Cloud for AwsConnector {
     async fn connect_also(
         &self,
         clients: &mut ResourceClients,
+        account_ref: &str,
         account: &Account,
         id: &ResourceId,
     ) -> Read<()> {
         let client = self.client_in(account, id).await?;
-        clients.add(account.name.clone(), client);
+        clients.add(account_ref.to_owned(), client);
         Ok(())
     }
 

@@ -47,13 +47,15 @@ pub trait Cloud: Send + Sync + 'static {
         id: &ResourceId,
     ) -> impl Future<Output = Read<Self::Clients>> + Send;
 
-    /// Adds a client for one more account: one that the resource no longer refers to and that may hold things of its.
+    /// Adds a client for one more account, under the name by which buckets refer to it. It is that of the `AwsAccount`,
+    /// unless that one is gone and another serves in its place.
     ///
     /// # Errors
     /// As [`Cloud::connect`]; the clients are then as they were.
     fn connect_also(
         &self,
         clients: &mut Self::Clients,
+        account_ref: &str,
         account: &Account,
         id: &ResourceId,
     ) -> impl Future<Output = Read<()>> + Send;

@@ -191,7 +191,7 @@ impl Failure {
                 "{action} on {subject} is refused because the bucket belongs to another account than expected ({answer}); correct the bucket's name or account"
             ),
             FailureClass::WrongAccount => format!(
-                "the operator's identity under AwsAccount {subject} is in the wrong account: {detail}; if spec.accountId is wrong, delete AwsAccount {subject} and create it again with the right one, because accountId cannot be changed; otherwise correct spec.assumeRole.arn or, where there is none, the identity of the operator's pods. Nothing is written until they agree"
+                "the operator's identity under AwsAccount {subject} is in the wrong account: {detail}; if spec.accountId is wrong, delete AwsAccount {subject} and create it again with the right one, because accountId cannot be changed; otherwise correct spec.assumeRole.arn or, where there is none, the identity of the operator's pods. Nothing is written under it until they agree"
             ),
             FailureClass::NoSuchBucket => {
                 format!("bucket {subject} does not exist ({action}: {answer}); create it or correct the name")

@@ -52,6 +52,9 @@ pub struct Observed {
     pub keys: BTreeMap<String, Read<Option<ObservedKey>>>,
     /// Whether the source has Object Lock. `None`: that was not read, because no managed role needs to know.
     pub object_lock: Read<Option<bool>>,
+    /// Why the operator has no identity in some accounts of destinations, by the name of the `AwsAccount`. What is there was
+    /// not read.
+    pub unreached: BTreeMap<String, Failure>,
 }
 
 /// A KMS key.

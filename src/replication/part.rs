@@ -14,8 +14,8 @@ use crate::replication::diff::is_same_rule;
 use crate::replication::lacking::Lacking;
 use crate::replication::step::Step;
 
-/// The write of the rules that lack nothing by the unfinished steps, whose destinations have the right owner, and which the
-/// role is known to serve. `None`: there is no such rule, S3 would refuse the
+/// The write of the rules that lack nothing by the unfinished steps, whose destinations have the right owner, and which role
+/// and destination are known to serve. `None`: there is no such rule, S3 would refuse the
 /// configuration, something in AWS would break, or nothing would change.
 pub fn part(step: &Step, unfinished: &[&Step]) -> Option<Step> {
     let Step::PutReplication { bucket, configuration: Configuration { role, rules: wanted }, lacking } = step

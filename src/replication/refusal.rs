@@ -2,6 +2,8 @@
 //!
 //! In: a reason, the condition it belongs to, and a sentence with the remedy. Out: what `Ready` reports.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::api::{ConditionType, Reason};
@@ -24,7 +26,7 @@ impl Refusal {
         Refusal { reason, message, about }
     }
 
-    /// Refuses with all of these as one: the first decides the reason, and the message names each, as long as it is no
+    /// Refuses with all of these as one: the first decides the reason, and the message names each once, as long as it is no
     /// longer than a condition shows.
     ///
     /// # Errors
@@ -32,8 +34,9 @@ impl Refusal {
     pub fn all(refusals: impl IntoIterator<Item = Refusal>) -> Result<(), Refusal> {
         let mut refusals = refusals.into_iter();
         let Some(mut first) = refusals.next() else { return Ok(()) };
+        let mut named = BTreeSet::from([first.message.clone()]);
         let mut unnamed = 0;
-        for other in refusals {
+        for other in refusals.filter(|other| named.insert(other.message.clone())) {
             if first.message.len() + other.message.len() > LONGEST_LIST {
                 unnamed += 1;
                 continue;

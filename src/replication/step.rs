@@ -203,7 +203,7 @@ impl Step {
     }
 
     /// Whether some of the rules that this step writes may not be written: S3 does not confirm whose their destinations
-    /// are, or nothing shows that the role lets objects through to them.
+    /// are, or nothing shows that objects go through to them.
     pub fn is_refused_in_part(&self) -> bool {
         let Step::PutReplication { lacking, .. } = self else { return false };
         !lacking.unconfirmed.is_empty() || !lacking.unseen.is_empty()

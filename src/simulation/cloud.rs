@@ -246,10 +246,11 @@ impl Cloud for SimulatedCloud {
     async fn connect_also(
         &self,
         clients: &mut SimulatedClients,
+        account_ref: &str,
         account: &Account,
         _id: &ResourceId,
     ) -> Read<()> {
-        clients.accounts.insert(account.name.clone(), self.connect_to(account)?);
+        clients.accounts.insert(account_ref.to_owned(), self.connect_to(account)?);
         Ok(())
     }
 

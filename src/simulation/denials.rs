@@ -85,7 +85,9 @@ impl Denied {
 
     pub fn of_deletion(&self, source: &str, observed: &mut ObservedForDeletion) {
         self.replace(GET_REPLICATION, source, &mut observed.configuration);
-        self.replace(GET_ROLE, source, &mut observed.roles);
+        for (name, role) in &mut observed.roles {
+            self.replace(GET_ROLE, name, role);
+        }
         for (bucket, policy) in &mut observed.bucket_policies {
             self.replace(GET_BUCKET_POLICY, &bucket.name, policy);
         }

@@ -306,9 +306,15 @@ impl<P: Cloud> Cloud for Hooked<P> {
         self.aws(Call::Connect, self.port.connect(accounts, id)).await
     }
 
-    async fn connect_also(&self, clients: &mut P::Clients, account: &Account, id: &ResourceId) -> Read<()> {
+    async fn connect_also(
+        &self,
+        clients: &mut P::Clients,
+        account_ref: &str,
+        account: &Account,
+        id: &ResourceId,
+    ) -> Read<()> {
         let call = Call::ConnectAlso(account.name.clone());
-        self.aws(call, self.port.connect_also(clients, account, id)).await
+        self.aws(call, self.port.connect_also(clients, account_ref, account, id)).await
     }
 
     async fn caller(&self, clients: &P::Clients) -> Read<Caller> {

@@ -45,6 +45,7 @@ impl Observation<'_> {
             keys: self.keys(read_set),
             object_lock: if read_set.role_policy { self.has_object_lock(source).map(Some) } else { Ok(None) },
             unknown_elements: BTreeSet::new(),
+            unreached: BTreeMap::new(),
         }
     }
 
@@ -72,8 +73,8 @@ impl Observation<'_> {
             region,
             configuration,
             roles: names
-                .iter()
-                .filter_map(|name| self.role_to_delete(name, &read_set.id).transpose())
+                .into_iter()
+                .map(|name| (name.clone(), self.role_to_delete(&name, &read_set.id)))
                 .collect(),
             bucket_policies: policies.collect(),
         }

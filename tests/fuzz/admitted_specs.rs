@@ -52,6 +52,7 @@ fn only_buckets(read_set: &ReadSet, status: VersioningStatus) -> Observed {
         keys: BTreeMap::new(),
         object_lock: Ok(Some(false)),
         unknown_elements: BTreeSet::new(),
+        unreached: BTreeMap::new(),
     }
 }
 

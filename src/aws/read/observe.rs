@@ -58,6 +58,7 @@ pub async fn observe(clients: &ResourceClients, read_set: &ReadSet) -> Observed 
         bucket_policies: read.bucket_policies,
         keys: read.keys,
         object_lock: read.object_lock,
+        unreached: BTreeMap::new(),
     }
 }
 

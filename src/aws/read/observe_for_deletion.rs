@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use futures::future::{join_all, try_join_all};
+use futures::future::join_all;
 
 use crate::aws::account::cache::Location;
 use crate::aws::account::client::AwsClient;
@@ -34,7 +34,11 @@ pub async fn observe_for_deletion(
     let configured =
         configuration.as_ref().ok().and_then(Option::as_ref).map(|c| role_of_arn(&c.role).to_owned());
     let names: BTreeSet<String> = roles.iter().cloned().chain(configured).collect();
-    let roles = try_join_all(names.iter().map(|name| read_role_to_delete(aws, name, id))).await;
+    let roles = names.into_iter().map(async |name| {
+        let role = read_role_to_delete(aws, &name, id).await;
+        (name, role)
+    });
+    let roles = join_all(roles).await.into_iter().collect();
     let read_policies = policies.iter().map(async |bucket| {
         let policy = match clients.client(bucket.account_ref.as_deref(), GET_BUCKET_POLICY, &bucket.name) {
             Ok(aws) => read_bucket_policy(aws, bucket).await,
@@ -51,7 +55,7 @@ pub async fn observe_for_deletion(
         caller: in_partition_of(caller, region.as_deref()),
         region,
         configuration,
-        roles: roles.map(|roles| roles.into_iter().flatten().collect()),
+        roles,
         bucket_policies,
     }
 }

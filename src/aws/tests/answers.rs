@@ -43,6 +43,7 @@ pub fn observed(answer: &Read<Observed>) -> Value {
             bucket_policies,
             keys,
             object_lock,
+            unreached: _,
         } = observed;
         let by_name = |name: &String, value: Value| (name.clone(), value);
         let destinations = destinations.iter().map(|(name, held)| by_name(name, bucket(held)));
@@ -86,7 +87,7 @@ pub fn observed_for_deletion(answer: &Read<ObservedForDeletion>) -> Value {
             "bucket": bucket,
             "region": region,
             "configuration": read(configuration, |held| json!(held)),
-            "roles": read(roles, |roles| roles.iter().map(role).collect()),
+            "roles": roles.iter().map(|(name, held)| (name.clone(), read(held, maybe_role))).collect::<serde_json::Map<_, _>>(),
             "bucket policies": policies.collect::<serde_json::Map<_, _>>(),
         })
     })

@@ -2,12 +2,14 @@
 //!
 //! In: a resource. Out: the report for its status, or why the check stops early.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::api::{BucketReplicationStatus, ConditionType, ReadyStatus, Reason};
 use crate::controllers::bucket_replication::authorize::{
     KnownLabels, NamespaceLabels, authorize, claim_source,
 };
+use crate::controllers::bucket_replication::connect::{Connected, connect};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::execute::{Grounds, Permission, execute};
 use crate::controllers::bucket_replication::hold_back::hold_back;
@@ -22,10 +24,9 @@ use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster};
 use crate::replication::events::Answer;
 use crate::replication::outcome::Outcome;
+use crate::replication::set_aside::set_aside;
 use crate::replication::status::{self, StatusContext, StatusReport};
-use crate::replication::{
-    Account, Accounts, Assessment, Failure, FailureClass, Plan, ReadSet, Refusal, assess,
-};
+use crate::replication::{Account, Accounts, Assessment, Failure, ReadSet, Refusal, assess};
 use crate::runtime::store::Key;
 
 /// What a check found.
@@ -49,9 +50,9 @@ pub async fn check<C: Cloud, K: Cluster>(
 ) -> Result<Checked, Stop> {
     require_not_suspended(resource)?;
     let (accounts, labels) = authorize_and_claim(resource, cx).await?;
-    let Connected { clients, unreached } = connect(resource, &accounts, cx).await?;
-    let mut assessment = observe_and_plan(resource, &accounts, &clients, cx).await?;
-    set_aside(unreached, &mut assessment.plan)?;
+    let Connected { clients, unreached } = connect_to_all(resource, &accounts, cx).await?;
+    require_reached_at_first(&unreached, &resource.status)?;
+    let mut assessment = observe_and_plan(resource, &accounts, (&clients, unreached), cx).await?;
     let held = hold_back(&assessment, resource, cx)?;
     let permission = Permission { resource, accounts: &accounts, labels: &labels };
     let written = prepare(&assessment, &held.stages, permission, cx).await?;
@@ -89,58 +90,28 @@ async fn authorize_and_claim<C: Cloud, K: Cluster>(
     Ok((accounts, labels.into_known()))
 }
 
-/// The clients of a resource.
-struct Connected<T> {
-    clients: T,
-    /// Why the operator has no identity in some of the accounts of destinations.
-    unreached: Vec<Failure>,
-}
-
-async fn connect<C: Cloud, K: Cluster>(
+/// Connects to the accounts of the resource, and to those of its former destinations.
+async fn connect_to_all<C: Cloud, K: Cluster>(
     resource: &Resource<'_>,
     accounts: &Accounts,
     cx: &Context<C, K>,
 ) -> Result<Connected<C::Clients>, Failure> {
-    let mut unreached = Vec::new();
-    let mut clients = match cx.cloud.connect(accounts, &resource.id).await {
-        Ok(clients) => clients,
-        Err(failure) if accounts.destinations.is_empty() || failure.class != FailureClass::Denied => {
-            return Err(failure);
-        }
-        // Each account apart: one that lets the operator in no more must not keep the others from being corrected.
-        Err(_) => {
-            let source = Accounts { destinations: Default::default(), ..accounts.clone() };
-            let mut clients = cx.cloud.connect(&source, &resource.id).await?;
-            for account in accounts.destinations.values() {
-                match cx.cloud.connect_also(&mut clients, account, &resource.id).await {
-                    Err(failure) if failure.class == FailureClass::Denied => unreached.push(failure),
-                    connected => connected?,
-                }
-            }
-            clients
-        }
-    };
+    let mut connected = connect(accounts, &resource.id, cx.cloud.as_ref()).await?;
     for account in former_accounts(&resource.status, accounts, cx) {
         // A failure delays nothing: the status keeps naming the statements that are left in that account.
-        let _ = cx.cloud.connect_also(&mut clients, &account, &resource.id).await;
+        let clients = &mut connected.clients;
+        let _ = cx.cloud.connect_also(clients, &account.name, &account, &resource.id).await;
     }
-    Ok(Connected { clients, unreached })
+    Ok(connected)
 }
 
-/// Leaves an account alone that cannot be reached, where everything was applied before and something else is to be corrected.
-///
-/// # Errors
-/// The failure to reach it, in every other case.
-fn set_aside(unreached: Vec<Failure>, plan: &mut Plan) -> Result<(), Failure> {
-    let corrects = plan.drift && !plan.stages.is_empty();
-    match unreached.first() {
-        Some(first) if !corrects => Err(first.clone()),
-        _ => {
-            let refusals = unreached.iter().map(|failure| Refusal::failed(failure, ConditionType::RoleReady));
-            plan.refusals.extend(refusals);
-            Ok(())
-        }
-    }
+/// A resource that was never applied has nothing to keep, and waits for all of its accounts.
+fn require_reached_at_first(
+    unreached: &BTreeMap<String, Failure>,
+    status: &BucketReplicationStatus,
+) -> Result<(), Refusal> {
+    let failures = unreached.values().filter(|_| status.applied_hash.is_none());
+    Refusal::all(failures.map(|failure| Refusal::failed(failure, ConditionType::Ready)))
 }
 
 /// The accounts in which the resource has statements in policies of former destinations, and which its spec names no
@@ -160,12 +131,13 @@ fn former_accounts<C, K>(
 async fn observe_and_plan<'a, C: Cloud, K>(
     resource: &'a Resource<'_>,
     accounts: &'a Accounts,
-    clients: &C::Clients,
+    (clients, unreached): (&C::Clients, BTreeMap<String, Failure>),
     cx: &Context<C, K>,
 ) -> Result<Assessment<'a>, Failure> {
     let replication = resource.replication(accounts);
     let read_set = ReadSet::of(&replication, resource.wants_fresh_reads());
-    let observed = cx.cloud.observe(clients, &read_set).await?;
+    let mut observed = cx.cloud.observe(clients, &read_set).await?;
+    set_aside(&mut observed, &read_set, unreached);
     Ok(assess(replication, read_set, observed))
 }
 

@@ -82,10 +82,8 @@ pub fn absent<'a>(
     roles: impl Iterator<Item = &'a String>,
 ) -> Contents {
     let mut held = Contents::new();
-    if let Ok(found) = &observed.roles {
-        let missing = roles.filter(|name| !found.iter().any(|role| role.name == **name));
-        held.extend(missing.map(|name| (setting(AwsResource::Role, name), role_hash(None))));
-    }
+    let missing = roles.filter(|name| observed.roles.get(*name) == Some(&Ok(None)));
+    held.extend(missing.map(|name| (setting(AwsResource::Role, name), role_hash(None))));
     for (bucket, policy) in &observed.bucket_policies {
         if let Ok(policy) = policy {
             let content = json_hash(&ours(policy.as_ref(), sid));

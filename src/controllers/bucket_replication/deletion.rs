@@ -16,6 +16,7 @@ use crate::controllers::bucket_replication::authorize::{
     NamespaceLabels, admits, authorize, claim_source, has_rivals, stand_in,
 };
 use crate::controllers::bucket_replication::canary::remove_canaries;
+use crate::controllers::bucket_replication::connect::{Connected, connect};
 use crate::controllers::bucket_replication::contents::{
     absent, configuration_hash, setting_of_configuration,
 };
@@ -30,6 +31,7 @@ use crate::iam::bucket_policy;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster, ClusterError, Finalizers};
 use crate::replication::desired::Discovered;
+use crate::replication::left_behind::{holds_statements, left_behind, without_source};
 use crate::replication::observed::Read;
 use crate::replication::outcome::Outcome;
 use crate::replication::plan::teardown::{ObservedForDeletion, OwnershipFacts, failed, teardown};
@@ -133,13 +135,20 @@ async fn delete<C: Cloud, K: Cluster>(
         !acted && matches!(stop, Stop::Refused(refusal) if refusal.reason == Reason::AccessDenied)
     };
     let one_succeeded = removals.iter().any(|(_, result)| result.is_ok());
+    let mut refusals: Vec<Refusal> = Vec::new();
     for (acted, result) in removals {
         match result {
             Err(stop) if one_succeeded && elsewhere(acted, &stop) => {}
+            Err(Stop::Refused(refusal)) => {
+                // The accounts of destinations are the same for each source.
+                if !refusals.iter().any(|named| named.message.contains(&refusal.message)) {
+                    refusals.push(refusal);
+                }
+            }
             result => result?,
         }
     }
-    Ok(())
+    Ok(Refusal::all(refusals)?)
 }
 
 /// With `deletionPolicy: Retain` everything stays but canaries, as far as the operator reaches them: nothing of what it
@@ -158,13 +167,14 @@ async fn remove_canaries_alone<C: Cloud, K: Cluster>(
         let (bucket, state) = (view.source(), OwnershipState::default());
         let removal = Removal { view, target, state, id, source, bucket, only_in_status: false };
         let Ok(accounts) = removal.accounts(cx).await else { continue };
-        let Ok(clients) = cx.cloud.connect(&accounts, &removal.id).await else { continue };
-        match removal.remove_canaries::<C, K>(&clients, cx).await {
+        let Ok(connected) = connect(&accounts, &removal.id, cx.cloud.as_ref()).await else { continue };
+        let (namespace, name) = (&target.metadata.namespace, &target.metadata.name);
+        for failure in connected.unreached.values() {
+            warn!(namespace, name, detail = failure.message(), "canaries may be left");
+        }
+        match removal.remove_canaries::<C, K>(&connected, cx).await {
             Err(refusal) if refusal.reason == Reason::Progressing => return Err(refusal.into()),
-            Err(refusal) => {
-                let (namespace, name) = (&target.metadata.namespace, &target.metadata.name);
-                warn!(namespace, name, detail = refusal.message, "canaries are left");
-            }
+            Err(refusal) => warn!(namespace, name, detail = refusal.message, "canaries are left"),
             Ok(()) => {}
         }
     }
@@ -262,7 +272,7 @@ async fn source_accounts<C: Cloud, K: Cluster>(
     names.push(named.or_else(default));
     names.dedup();
     let mut found = Vec::new();
-    let mut missing = None;
+    let mut missing = Vec::new();
     let labels = &mut NamespaceLabels::new(cx.cluster.as_ref());
     for name in names {
         match name {
@@ -275,7 +285,7 @@ async fn source_accounts<C: Cloud, K: Cluster>(
                     let admitted = admits(&account, metadata, &bucket, labels).await?;
                     found.push(SourceAccount { account: Some(account), admits: admitted });
                 }
-                None => missing = missing.or(Some(name)),
+                None => missing.push(name),
             },
         }
     }
@@ -285,25 +295,29 @@ async fn source_accounts<C: Cloud, K: Cluster>(
         let account_id = found.account.as_ref().map(|account| &account.spec.account_id);
         id.is_some() && account_id == id
     };
-    match missing {
-        Some(name) if !found.iter().any(reached) => {
-            Err(account_is_gone(&name, metadata, &stand_in_of_source(id, metadata)).into())
-        }
-        _ => Ok(found),
+    if !found.iter().any(reached) {
+        let other = stand_in_of_source(id, metadata);
+        Refusal::all(missing.iter().map(|name| account_is_gone(name, metadata, &other)))?;
     }
+    Ok(found)
 }
 
 /// What ends a deletion that waits for an `AwsAccount` that is gone. Without the account nothing in AWS may be touched,
 /// and only people can know which of these is right. `stand_in`: how another `AwsAccount` serves.
 fn account_is_gone(name: &str, metadata: &ObjectMeta, stand_in: &str) -> Refusal {
-    let retain = patch_command(metadata, r#"{"spec":{"deletionPolicy":"Retain"}}"#);
+    let leave = retain(metadata);
     Refusal::new(
         Reason::AccountNotFound,
         ConditionType::Ready,
         format!(
-            "cannot delete: what this resource made is in AwsAccount {name}, which does not exist any more, and without it the operator touches nothing there. The deletion ends by one of these: create the AwsAccount again (kubectl apply -f FILE, with name {name}); {stand_in}; or leave in AWS what is there ({retain})"
+            "cannot delete: what this resource made is in AwsAccount {name}, which does not exist any more, and without it the operator touches nothing there. The deletion ends by one of these: create the AwsAccount again (kubectl apply -f FILE, with name {name}); {stand_in}; or leave in AWS what is there ({leave})"
         ),
     )
+}
+
+/// The command that leaves in AWS what is there.
+fn retain(metadata: &ObjectMeta) -> String {
+    patch_command(metadata, r#"{"spec":{"deletionPolicy":"Retain"}}"#)
 }
 
 /// The command that changes the spec of a resource.
@@ -347,19 +361,15 @@ impl Removal<'_> {
     /// Observe → teardown → execute → verify.
     async fn run<C: Cloud, K: Cluster>(&self, cx: &Context<C, K>) -> Result<(), Stop> {
         let accounts = self.accounts(cx).await?;
-        let clients = cx.cloud.connect(&accounts, &self.id).await.map_err(blocked)?;
-        let caller = cx.cloud.caller(&clients).await.map_err(blocked)?;
+        let connected = connect(&accounts, &self.id, cx.cloud.as_ref()).await;
+        let connected = connected.map_err(|failure| without_source(&failure, &self.retain()))?;
+        let Connected { clients, unreached } = &connected;
+        let caller = cx.cloud.caller(clients).await.map_err(blocked)?;
         if !self.only_in_status {
-            self.remove_canaries::<C, K>(&clients, cx).await?;
+            self.remove_canaries::<C, K>(&connected, cx).await?;
         }
-        let desired = self.desired(&accounts, caller);
-        let read_set = DeletionReadSet {
-            source: self.bucket.clone(),
-            roles: self.view.roles(&self.id),
-            bucket_policies: self.view.bucket_policies(desired.as_ref()),
-            id: self.id.clone(),
-        };
-        let observed = self.observe(&clients, &read_set, cx).await.map_err(blocked)?;
+        let read_set = self.read_set(self.desired(&accounts, caller).as_ref(), unreached);
+        let observed = self.observe(clients, &read_set, cx).await.map_err(blocked)?;
         let sid = self.id.policy_sid(&observed.bucket);
         if let Some(pause) = self.pause(&observed, &read_set, &sid, cx) {
             return Err(Stop::Unsettled(pause));
@@ -370,26 +380,50 @@ impl Removal<'_> {
             status: &self.view.status,
             adoption: self.view.adoption(),
             disputed: self.is_disputed(),
+            named_elsewhere: holds_statements(&self.view.status, unreached),
         };
         let planned = teardown(&observed, &ownership);
-        let outcome = execute(&planned.stages, &clients, None, cx).await.outcome;
+        let outcome = execute(&planned.stages, clients, None, cx).await.outcome;
         self.target.memory.forget_written(&outcome.done);
         if !outcome.done.is_empty() {
             cx.cluster.publish_event(self.target.key, &deleted_event(&outcome)).await;
         }
-        require_done(&outcome, &observed)?;
-        planned.blocked.map_or(Ok(()), Err)?;
+        require_not_interrupted(&outcome)?;
+        let failures = outcome.failed.iter().map(|(step, failure)| failed(step, failure, &observed));
+        Refusal::all(failures.chain(planned.blocked).chain(self.left_behind(unreached)))?;
         if outcome.done.is_empty() {
             return Ok(());
         }
         // A stale answer or a concurrent write must not leave something behind.
-        let observed = self.observe(&clients, &read_set, cx).await.map_err(blocked)?;
+        let observed = self.observe(clients, &read_set, cx).await.map_err(blocked)?;
         let left = teardown(&observed, &ownership);
         left.blocked.map_or(Ok(()), Err)?;
         match left.stages.iter().flatten().next() {
             None => Ok(()),
             Some(step) => Err(waiting(format!("AWS still shows what was deleted; next: {step}")).into()),
         }
+    }
+
+    /// What may be left of the resource where the operator has an identity.
+    fn read_set(&self, desired: Option<&Desired>, unreached: &BTreeMap<String, Failure>) -> DeletionReadSet {
+        let mut bucket_policies = self.view.bucket_policies(desired);
+        bucket_policies.retain(|bucket| is_reached(bucket, unreached));
+        DeletionReadSet {
+            source: self.bucket.clone(),
+            roles: self.view.roles(&self.id),
+            bucket_policies,
+            id: self.id.clone(),
+        }
+    }
+
+    /// Why the finalizer stays because of accounts that cannot be reached.
+    fn left_behind(&self, unreached: &BTreeMap<String, Failure>) -> Option<Refusal> {
+        left_behind(&self.view.status, unreached, &self.retain())
+    }
+
+    /// The command that leaves in AWS what is there.
+    fn retain(&self) -> String {
+        retain(self.target.metadata)
     }
 
     /// How long to wait where AWS may still answer from before the operator's last write: a deletion would leave behind
@@ -417,13 +451,15 @@ impl Removal<'_> {
         memory.shows_replaced(&shown, now).or_else(of_another_process)
     }
 
-    /// Before the configuration goes, so that S3 still finishes those on their way.
+    /// Before the configuration goes, so that S3 still finishes those on their way. Those in accounts that cannot be reached
+    /// wait.
     async fn remove_canaries<C: Cloud, K: Cluster>(
         &self,
-        clients: &C::Clients,
+        Connected { clients, unreached }: &Connected<C::Clients>,
         cx: &Context<C, K>,
     ) -> Result<(), Refusal> {
-        let places = self.view.canary_places(&self.target.key.uid);
+        let mut places = self.view.canary_places(&self.target.key.uid);
+        places.retain(|place| is_reached(&place.bucket, unreached));
         let source = self.bucket.as_ref().map(|bucket| bucket.name.as_str()).unwrap_or_default();
         remove_canaries::<C, K>(&places, source, clients, cx).await
     }
@@ -434,13 +470,19 @@ impl Removal<'_> {
     async fn accounts<C, K: Cluster>(&self, cx: &Context<C, K>) -> Result<Accounts, Stop> {
         let mut accounts = Accounts { source: self.source.account.clone(), ..Accounts::default() };
         let (remembered, named) = self.view.destination_accounts();
+        let mut gone = Vec::new();
         for name in remembered {
-            let account = match cx.index.account(&name)? {
-                Some(account) => account,
-                None => self.stand_in(&name, cx).await?,
+            let account = match cx.index.account(&name) {
+                Ok(Some(account)) => Ok(account),
+                Ok(None) => self.stand_in(&name, cx).await?,
+                Err(refusal) => Err(refusal),
             };
-            accounts.destinations.insert(name, account);
+            match account {
+                Ok(account) => drop(accounts.destinations.insert(name, account)),
+                Err(refusal) => gone.push(refusal),
+            }
         }
+        Refusal::all(gone)?;
         for name in named {
             if let Ok(Some(account)) = cx.index.account(&name) {
                 accounts.destinations.entry(name).or_insert(account);
@@ -449,8 +491,12 @@ impl Removal<'_> {
         Ok(accounts)
     }
 
-    /// An account in place of one that is gone.
-    async fn stand_in<C, K: Cluster>(&self, name: &str, cx: &Context<C, K>) -> Result<Account, Stop> {
+    /// An account in place of one that is gone, or the refusal that names that one.
+    async fn stand_in<C, K: Cluster>(
+        &self,
+        name: &str,
+        cx: &Context<C, K>,
+    ) -> Result<Result<Account, Refusal>, Stop> {
         let labels = &mut NamespaceLabels::new(cx.cluster.as_ref());
         let metadata = self.target.metadata;
         let left = self.view.left_under(name);
@@ -462,7 +508,7 @@ impl Removal<'_> {
         let other = format!(
             "create another AwsAccount for {account} that allows this namespace and the buckets (kubectl apply -f FILE)"
         );
-        found.ok_or_else(|| account_is_gone(name, metadata, &other).into())
+        Ok(found.ok_or_else(|| account_is_gone(name, metadata, &other)))
     }
 
     /// Whether the status is no proof that the configuration is the resource's own: another resource owns the source by
@@ -489,10 +535,9 @@ impl Removal<'_> {
         cx: &Context<C, K>,
     ) -> Read<ObservedForDeletion> {
         let mut observed = cx.cloud.observe_for_deletion(clients, read_set).await?;
-        if let Ok(roles) = &mut observed.roles {
-            // The role of role.arn is never written, not even one that the operator made when it was still managed.
-            roles.retain(|role| Some(role.arn.as_str()) != self.view.existing_role());
-        }
+        // The role of role.arn is never written, not even one that the operator made when it was still managed.
+        let is_existing = |role: &ObservedRole| Some(role.arn.as_str()) == self.view.existing_role();
+        observed.roles.retain(|_, read| !matches!(read, Ok(Some(role)) if is_existing(role)));
         if self.configured_nothing(&observed) {
             observed.configuration = Ok(None);
         }
@@ -505,9 +550,9 @@ impl Removal<'_> {
     fn configured_nothing(&self, observed: &ObservedForDeletion) -> bool {
         let denied =
             |failure: &Failure| matches!(failure.class, FailureClass::Denied | FailureClass::WrongOwner);
-        let has_role = |roles: &Vec<ObservedRole>| roles.iter().any(|role| self.id.owns(&role.tags));
         observed.configuration.as_ref().is_err_and(denied)
-            && observed.roles.as_ref().is_ok_and(|roles| !has_role(roles))
+            && observed.roles.values().all(Result::is_ok)
+            && !observed.roles_there().any(|role| self.id.owns(&role.tags))
             && !self.view.left_traces()
             && self.view.existing_role().is_none()
     }
@@ -516,25 +561,27 @@ impl Removal<'_> {
 /// Whether AWS does not show all that the status says the operator made.
 fn is_anything_missing(status: &BucketReplicationStatus, observed: &ObservedForDeletion, sid: &str) -> bool {
     let role = status.role.as_ref().filter(|role| role.managed);
-    let is_there = |arn: &String| observed.roles.iter().flatten().any(|role| role.arn == *arn);
+    let is_there = |arn: &String| observed.roles_there().any(|role| role.arn == *arn);
     let without = |(bucket, policy): &(BucketAddress, Read<Option<Value>>)| {
         let named = status.bucket_policies.iter().any(|held| held.bucket == bucket.name);
         named && policy.as_ref().is_ok_and(|policy| !bucket_policy::holds(policy.as_ref(), sid))
     };
-    (observed.roles.is_ok() && role.is_some_and(|role| !is_there(&role.arn)))
+    (observed.roles.values().all(Result::is_ok) && role.is_some_and(|role| !is_there(&role.arn)))
         || (observed.region.is_some() && observed.configuration == Ok(None))
         || observed.bucket_policies.iter().any(without)
 }
 
-fn require_done(outcome: &Outcome, observed: &ObservedForDeletion) -> Result<(), Refusal> {
-    if let Some((step, failure)) = outcome.first_failure() {
-        return Err(failed(step, failure, observed));
-    }
-    if outcome.interrupted {
+fn require_not_interrupted(outcome: &Outcome) -> Result<(), Refusal> {
+    if outcome.interrupted && outcome.failed.is_empty() {
         let message = "the operator was stopped before all was deleted; it continues when it is back";
         return Err(waiting(message.to_owned()));
     }
     Ok(())
+}
+
+/// Whether the operator has an identity for a bucket.
+fn is_reached(bucket: &BucketAddress, unreached: &BTreeMap<String, Failure>) -> bool {
+    bucket.account_ref.as_ref().is_none_or(|name| !unreached.contains_key(name))
 }
 
 fn blocked(failure: Failure) -> Refusal {

@@ -7,6 +7,7 @@ pub mod authorize;
 pub mod bucket_locks;
 mod canary;
 pub mod check;
+mod connect;
 pub mod contents;
 pub mod context;
 pub mod controller;

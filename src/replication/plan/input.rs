@@ -61,6 +61,13 @@ impl<'a> PlanInput<'a> {
         own_role || (status.applied_hash.is_some() && as_applied) || self.announced(held).is_some()
     }
 
+    /// Whether a destination is in an account that cannot be reached.
+    pub fn is_unreached(&self, bucket: &str) -> bool {
+        let named = self.desired.destinations.iter().find(|d| d.name == bucket);
+        let account_ref = named.and_then(|d| d.account_ref.as_ref());
+        account_ref.is_some_and(|name| self.observed.unreached.contains_key(name))
+    }
+
     /// What the status announced, if this is what the source holds.
     pub fn announced(&self, held: &Configuration) -> Option<&'a AnnouncedConfiguration> {
         announced(self.replication.status, &self.desired.source.name, held)

@@ -1,7 +1,7 @@
 //! Decides what each rule of the desired configuration lacks in AWS now.
 //!
 //! In: the role, its policy and the policies of destinations as observed. Out: what the write of the configuration waits
-//! for. A policy that could not be read lacks nothing if all was applied before.
+//! for. A policy that could not be read, or whose account cannot be reached, lacks nothing if all was applied before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +28,7 @@ pub fn lacking(input: &PlanInput<'_>) -> Lacking {
         return Lacking {
             bucket_policies,
             unconfirmed: of_unknown_owner,
+            unseen: unseen_abroad(input),
             is_change,
             present,
             ..Lacking::default()
@@ -51,7 +52,7 @@ pub fn lacking(input: &PlanInput<'_>) -> Lacking {
         role_policy,
         bucket_policies,
         unconfirmed: of_unknown_owner,
-        unseen: unseen_of_role(input),
+        unseen: unseen_of_role(input).into_iter().chain(unseen_abroad(input)).collect(),
         is_change,
         present,
     }
@@ -85,6 +86,32 @@ fn unseen_of_role(input: &PlanInput<'_>) -> BTreeSet<String> {
     };
     let destinations = input.desired.destinations.iter().map(|d| d.name.clone());
     destinations.filter(|name| !needed_by(input, &rules_to(input, name)).iter().all(is_served)).collect()
+}
+
+/// The destinations of a changed spec in accounts that cannot be reached, for which nothing shows that they let the role in
+/// for all that the rules do there: no rule in AWS does as much with this role. What that one needs was granted for it.
+fn unseen_abroad(input: &PlanInput<'_>) -> BTreeSet<String> {
+    let PlanInput { desired, observed, .. } = input;
+    if input.was_applied() {
+        return BTreeSet::new();
+    }
+    let role = desired.role.arn(&observed.caller);
+    let present = observed.configuration.as_ref().ok().and_then(Option::as_ref);
+    let served = present.filter(|held| held.role == role).map(|held| held.rules.clone()).unwrap_or_default();
+    let own = &observed.caller.account;
+    // Whether rules name this bucket of this account, and whether any of them changes the owner of replicas.
+    let use_of = |rules: &BTreeMap<String, Rule>, d: &DesiredBucket| {
+        let owner = d.account_id.as_ref().unwrap_or(own);
+        let there = rules.values().map(|rule| &rule.destination);
+        let there = there.filter(|to| bucket_of_arn(&to.bucket) == d.name);
+        let there = there.filter(|to| to.account.as_ref().unwrap_or(own) == owner);
+        there.map(|to| to.ownership.is_some()).max()
+    };
+    let is_served = |d: &&DesiredBucket| {
+        use_of(&served, d).is_some_and(|held| held || use_of(&desired.rules, d) != Some(true))
+    };
+    let unreached = desired.destinations.iter().filter(|d| input.is_unreached(&d.name));
+    unreached.filter(|d| !is_served(d)).map(|d| d.name.clone()).collect()
 }
 
 /// The desired rules to a destination.

@@ -266,7 +266,7 @@ fn bucket_policy_steps(
         let exact = input.desired.bucket_policies.get(&d.name)?;
         let Ok(held) = input.observed.bucket_policies.get(&d.name)? else {
             // The step reads the policy again, and its failure holds back only what needs the policy.
-            return exact_while_unread(input, &d.name, differences)
+            return (!input.is_unreached(&d.name) && exact_while_unread(input, &d.name, differences))
                 .then(|| statements_step(input, d, exact.clone(), false))
                 .flatten();
         };

@@ -5,6 +5,8 @@
 //! `controllers/bucket_replication/deletion.rs` handles `deletionPolicy: Retain` before, and
 //! `controllers/replication_backfill/deletion.rs` decides what a deleted backfill leaves.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::api::{AdoptionPolicy, BucketReplicationStatus, ConditionType, ConfigurationOrigin, Reason};
@@ -27,11 +29,18 @@ pub struct ObservedForDeletion {
     /// `None`: the bucket is gone, or was never known.
     pub region: Option<String>,
     pub configuration: Read<Option<Configuration>>,
-    /// Every role that may be the resource's own, as far as it exists.
-    pub roles: Read<Vec<ObservedRole>>,
+    /// Every role that may be the resource's own, by name. `None`: there is none.
+    pub roles: BTreeMap<String, Read<Option<ObservedRole>>>,
     /// Buckets of other accounts whose policies may hold statements of the resource, and these policies. A bucket that
     /// is gone has none.
     pub bucket_policies: Vec<(BucketAddress, Read<Option<Value>>)>,
+}
+
+impl ObservedForDeletion {
+    /// The roles that are there, as far as they could be read.
+    pub fn roles_there(&self) -> impl Iterator<Item = &ObservedRole> {
+        self.roles.values().filter_map(|read| read.as_ref().ok()?.as_ref())
+    }
 }
 
 /// Decides whether a thing in AWS is a resource's own.
@@ -45,6 +54,8 @@ pub struct OwnershipFacts<'a> {
     /// Another resource owns the source, or may own it, or the resource may no longer do what it did: the status alone
     /// is no proof then.
     pub disputed: bool,
+    /// A bucket policy in an account that cannot be reached may name the roles.
+    pub named_elsewhere: bool,
 }
 
 impl OwnershipFacts<'_> {
@@ -82,9 +93,7 @@ pub fn teardown(observed: &ObservedForDeletion, ownership: &OwnershipFacts<'_>) 
         return Teardown { stages: Vec::new(), blocked: blocked(observed, &[]) };
     }
     let mut ours: Vec<&ObservedRole> = observed
-        .roles
-        .iter()
-        .flatten()
+        .roles_there()
         .filter(|role| id.owns(&role.tags) || is_on(Mutant::DeletionByStatus))
         .collect();
     let configuration = configuration_step(observed, ownership, &ours);
@@ -122,7 +131,8 @@ pub fn teardown(observed: &ObservedForDeletion, ownership: &OwnershipFacts<'_>) 
         kept.iter().map(|role| Step::UntagRole { role: role.name.clone(), keys: owner_keys(&role.tags) });
     let roles = roles.chain(released);
     // A bucket policy that still names a role that is gone could not be changed any more, not even by its owner.
-    let may_delete = observed.bucket_policies.iter().all(|(_, policy)| policy.is_ok());
+    let may_delete =
+        !ownership.named_elsewhere && observed.bucket_policies.iter().all(|(_, policy)| policy.is_ok());
     let roles = roles.filter(|_| may_delete);
     let mut stages: Vec<Vec<Step>> =
         vec![configuration.into_iter().collect(), withdraw.chain(policies).collect(), roles.collect()];
@@ -169,16 +179,17 @@ fn configuration_step(
 /// A part that could not be read may have to be removed. IAM deletes no role that still has policies of others.
 fn blocked(observed: &ObservedForDeletion, held: &[&ObservedRole]) -> Option<Refusal> {
     let policies = observed.bucket_policies.iter().filter_map(|(_, policy)| policy.as_ref().err());
-    let unread = observed.configuration.as_ref().err().into_iter().chain(observed.roles.as_ref().err());
-    let unread: Vec<&Failure> = unread.chain(policies).collect();
-    if let Some(first) = unread.first() {
+    let unread = observed.roles.values().filter_map(|read| read.as_ref().err());
+    let unread: Vec<&Failure> =
+        observed.configuration.as_ref().err().into_iter().chain(unread).chain(policies).collect();
+    let unread = unread.first().map(|first| {
         let messages: Vec<String> = unread.iter().map(|failure| failure.message()).collect();
         let message = format!("cannot delete: {}", messages.join("; "));
-        return Some(Refusal::new(first.class.reason(), ConditionType::Ready, message));
-    }
+        Refusal::new(first.class.reason(), ConditionType::Ready, message)
+    });
     let roles: Vec<String> =
         held.iter().map(|role| format!("{}: {}", role.name, role.other_policies.join(", "))).collect();
-    (!roles.is_empty()).then(|| {
+    let held = (!roles.is_empty()).then(|| {
         Refusal::new(
             Reason::DeletionBlocked,
             ConditionType::RoleReady,
@@ -187,7 +198,8 @@ fn blocked(observed: &ObservedForDeletion, held: &[&ObservedRole]) -> Option<Ref
                 roles.join("; ")
             ),
         )
-    })
+    });
+    Refusal::all(unread.into_iter().chain(held)).err()
 }
 
 /// Why a step of a deletion failed, with the principals named because of which S3 refuses a bucket policy.

@@ -60,7 +60,8 @@ impl<'a> StatusBuilder<'a> {
             // A refusal may leave one part alone and let the rest be written.
             let failed = self.failed(|_| true).map(|(_, failed)| format!("; also: {failed}"));
             let waits = self.waits_for_reads(message).unwrap_or_default();
-            return ready(*reason, format!("{message}{}{waits}", failed.unwrap_or_default()));
+            let draft = ready(*reason, format!("{message}{}{waits}", failed.unwrap_or_default()));
+            return also_unread(draft, self.input.observed.unreached.values());
         }
         if let Some((reason, message)) = self.failed(|_| true) {
             return ready(reason, message);
@@ -92,7 +93,9 @@ impl<'a> StatusBuilder<'a> {
     fn waits_for_reads(&self, refusal: &str) -> Option<String> {
         let is_change = !self.plan.drift && self.context.previous.applied_hash.is_some();
         let unread = uncompared(self.input);
-        if !is_change || !unread.iter().any(|(_, failure)| refusal.contains(&failure.message())) {
+        let mut failures =
+            unread.iter().map(|(_, failure)| *failure).chain(self.input.observed.unreached.values());
+        if !is_change || !failures.any(|failure| refusal.contains(&failure.message())) {
             return None;
         }
         let mut waiting: Vec<String> = Vec::new();
@@ -102,7 +105,9 @@ impl<'a> StatusBuilder<'a> {
                 waiting.push(part);
             }
         }
-        Some(format!("; until then this of the changed spec waits: {}", list(waiting.into_iter())))
+        // A policy in an account that cannot be reached waits only together with a rule that needs it.
+        (!waiting.is_empty())
+            .then(|| format!("; until then this of the changed spec waits: {}", list(waiting.into_iter())))
     }
 
     /// What the settings do that are as the spec says: S3 replicates by the enabled rules alone.
@@ -313,8 +318,14 @@ impl<'a> StatusBuilder<'a> {
     ) -> Option<ConditionDraft> {
         let failures: Vec<&Failure> = failures.collect();
         let reason = failures.first()?.reason_for(&self.input.desired.source.name);
-        let message = list(failures.iter().map(|failure| failure.message()));
-        Some(ConditionDraft::new(about, ReadyStatus::Unknown, reason, message))
+        let mut messages: Vec<String> = Vec::new();
+        for message in failures.iter().map(|failure| failure.message()) {
+            // Several buckets may be in one account that cannot be reached.
+            if !messages.contains(&message) {
+                messages.push(message);
+            }
+        }
+        Some(ConditionDraft::new(about, ReadyStatus::Unknown, reason, list(messages.into_iter())))
     }
 
     pub fn in_sync(&self) -> ConditionDraft {

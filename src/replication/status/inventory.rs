@@ -50,10 +50,11 @@ impl StatusBuilder<'_> {
     }
 
     /// The buckets whose policies hold statements of this replication, or may. A destination that the operator no longer
-    /// acts in keeps its statements while replicas go there.
+    /// acts in keeps its statements while replicas go there. Nothing is written in an account that cannot be reached.
     pub fn bucket_policies(&self) -> Vec<BucketPolicyStatus> {
         let PlanInput { desired, observed, .. } = self.input;
-        let current = desired.destinations.iter().filter_map(|d| {
+        let reached = desired.destinations.iter().filter(|d| !self.input.is_unreached(&d.name));
+        let current = reached.filter_map(|d| {
             Some(BucketPolicyStatus {
                 bucket: d.name.clone(),
                 region: observed.region_of(observed.destinations.get(&d.name)?)?,
@@ -107,7 +108,8 @@ impl StatusBuilder<'_> {
         let folders = held.iter().map(|place| place.folder.as_str()).collect();
         let source = self.input.address(&desired.source, &observed.source);
         let own = &observed.caller.account;
-        let destinations = desired.destinations.iter().filter_map(|d| {
+        let reached = desired.destinations.iter().filter(|d| !self.input.is_unreached(&d.name));
+        let destinations = reached.filter_map(|d| {
             let is_open = d.account_id.as_ref().is_none_or(|id| id == own) || d.account_ref.is_some();
             let seen = observed.destinations.get(&d.name).filter(|_| is_open)?;
             observed.region_of(seen)?;

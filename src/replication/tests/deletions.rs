@@ -29,7 +29,7 @@ fn observed(configuration: Configuration, roles: Vec<ObservedRole>) -> ObservedF
         bucket: SOURCE.into(),
         region: Some("us-east-1".into()),
         configuration: Ok(Some(configuration)),
-        roles: Ok(roles),
+        roles: roles.into_iter().map(|role| (role.name.clone(), Ok(Some(role)))).collect(),
         bucket_policies: Vec::new(),
     }
 }
@@ -50,7 +50,9 @@ fn planned(
     adoption: AdoptionPolicy,
     disputed: bool,
 ) -> Teardown {
-    teardown(observed, &OwnershipFacts { id: &id(), sid: SID, status, adoption, disputed })
+    let id = id();
+    let ownership = OwnershipFacts { id: &id, sid: SID, status, adoption, disputed, named_elsewhere: false };
+    teardown(observed, &ownership)
 }
 
 fn steps(teardown: &Teardown) -> Vec<String> {
@@ -84,6 +86,39 @@ fn nothing_is_removed_while_the_configuration_cannot_be_read() {
         assert_eq!(steps(&plan), Vec::<String>::new());
         assert!(plan.blocked.unwrap().message.contains("s3:GetReplicationConfiguration"));
     }
+}
+
+#[test]
+fn every_role_that_cannot_be_read_is_named_and_keeps_no_other_from_going() {
+    let mut ours = observed(configuration(), vec![own_role()]);
+    for (name, class) in [("former", FailureClass::Denied), ("older", FailureClass::Throttled)] {
+        ours.roles.insert(name.into(), Err(Failure::new(class, "iam:GetRole", name, "no")));
+    }
+    let held = ObservedRole { other_policies: vec!["theirs".into()], ..own_role() };
+    let plan = planned(&ours, &applied(&own_role().arn, None), REFUSE, false);
+    assert_eq!(steps(&plan), [REMOVED, "delete role s3-replication-role"]);
+    ours.roles.insert("held".into(), Ok(Some(ObservedRole { name: "held".into(), ..held })));
+    let message = planned(&ours, &applied(&own_role().arn, None), REFUSE, false).blocked.unwrap().message;
+    for part in ["iam:GetRole on former", "iam:GetRole on older", "held: theirs"] {
+        assert!(message.contains(part), "{part} is not in: {message}");
+    }
+}
+
+#[test]
+fn a_role_that_a_policy_in_an_account_that_cannot_be_reached_may_name_stays() {
+    let role = ObservedRole { policy: Ok(Some(json!({}))), ..own_role() };
+    let ours = observed(configuration(), vec![role]);
+    let (id, status) = (id(), applied(&own_role().arn, Some(ConfigurationOrigin::Created)));
+    let ownership = OwnershipFacts {
+        id: &id,
+        sid: SID,
+        status: &status,
+        adoption: REFUSE,
+        disputed: false,
+        named_elsewhere: true,
+    };
+    let delete_policy = format!("delete the policy {ROLE_POLICY_NAME} of role s3-replication-role");
+    assert_eq!(steps(&teardown(&ours, &ownership)), [REMOVED, &delete_policy]);
 }
 
 #[test]

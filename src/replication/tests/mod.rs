@@ -110,6 +110,7 @@ fn nothing_but(source: ObservedBucket, destinations: BTreeMap<String, ObservedBu
         keys: BTreeMap::new(),
         unknown_elements: BTreeSet::new(),
         object_lock: Ok(Some(false)),
+        unreached: BTreeMap::new(),
     }
 }
 

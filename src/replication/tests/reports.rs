@@ -310,6 +310,7 @@ fn every_read_that_is_denied_is_named_in_the_status_with_its_action_and_subject(
         bucket_policies: _,
         keys: _,
         object_lock: _,
+        unreached: _,
     } = &applied.observed;
     let mut broken = applied.clone().management(ManagementPolicy::Observe);
     broken.observed.configuration = Ok(None);

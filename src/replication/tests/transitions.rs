@@ -3,14 +3,16 @@
 
 use proptest::prelude::*;
 
-use crate::api::{BucketPolicyStatus, BucketReplicationSpec};
+use crate::api::{BucketPolicyStatus, BucketReplicationSpec, BucketStatus};
 use crate::iam::bucket_policy;
 use crate::iam::compare::allows;
+use crate::replication::set_aside::set_aside;
 use crate::replication::tests::model::{bucket_in, execute};
 use crate::replication::tests::plans::converged;
 use crate::replication::tests::{Case, nothing_but, quickstart, spec};
 use crate::replication::{
-    Account, Configuration, Failure, FailureClass, Observed, Outcome, Plan, Rule, Step, VersioningStatus,
+    Account, Configuration, Failure, FailureClass, Observed, Outcome, Plan, ReadSet, Rule, Step,
+    VersioningStatus,
 };
 
 const OTHER: &str = "444455556666";
@@ -200,6 +202,86 @@ proptest! {
         }
         prop_assert_eq!(outcome.is_complete(), outcome.failed.is_empty());
     }
+
+    /// Nobody sees then what the policies there grant, but that the configuration in AWS relies on them.
+    #[test]
+    fn while_an_account_cannot_be_reached_a_change_writes_nothing_there_and_leaves_what_replicates_whole(
+        (old, new) in (rules(), rules()),
+        (old_tags, new_tags, renames, region_is_known) in any::<(bool, bool, bool, bool)>(),
+        class in prop::sample::select(&[FailureClass::Denied, FailureClass::WrongAccount, FailureClass::Throttled][..]),
+    ) {
+        prop_assume!(new.iter().any(|(_, there, _)| *there));
+        let mut case = case_of(across(&old, 0, old_tags));
+        for step in case.plan().steps() {
+            execute(&mut case.observed, SOURCE, step);
+        }
+        case = case.applied();
+        case.status.applied_role = case.observed.role.iter().flatten().next().map(|role| role.arn.clone());
+        case.status.bucket_policies = (0..3u8).map(written_policy).collect();
+        if region_is_known {
+            case.status.destinations = (0..3u8).map(seen_there).collect();
+        }
+        case.spec = across(&new, u8::from(renames), new_tags);
+        observe_again(&mut case);
+        let sid = case.desired().sid;
+        for _ in 0..2 {
+            let plan = without_other_account(&case, class).plan();
+            prop_assert!(plan.refusals.iter().any(|refusal| refusal.reason == class.reason()), "{}", plan);
+            let mut outcome = Outcome::default();
+            for stage in &plan.stages {
+                for step in outcome.admit(stage) {
+                    prop_assert_eq!(step.account_ref(), None, "{}", step);
+                    prop_assert!(!matches!(step, Step::DeleteRole { .. }), "a policy there may name it");
+                    execute(&mut case.observed, SOURCE, &step);
+                    let covered = is_covered(&case.observed, &sid);
+                    prop_assert!(covered.is_ok(), "after {step}: {}\n{plan}", covered.unwrap_err());
+                    prop_assert_eq!(dead_names(&case.observed, &sid), Vec::<String>::new(), "{}", plan);
+                    outcome.record(step, Ok(()));
+                }
+            }
+        }
+        let rest = case.plan();
+        check_every_prefix(&mut case, &rest)?;
+        prop_assert_eq!(&case.plan().differences, &vec![]);
+    }
+
+    /// What is desired of the role depends on Regions that nobody reads then.
+    #[test]
+    fn an_account_that_cannot_be_reached_makes_nothing_of_what_was_applied_differ(rules in rules()) {
+        let mut case = case_of(across(&rules, 0, true));
+        for step in case.plan().steps() {
+            execute(&mut case.observed, SOURCE, step);
+        }
+        case = case.applied();
+        case.status.destinations = (0..3u8).map(seen_there).collect();
+        let unreached = without_other_account(&case, FailureClass::Denied);
+        prop_assert_eq!(unreached.desired().hash(), case.desired().hash());
+        let plan = unreached.plan();
+        prop_assert_eq!((plan.differences, plan.stages), (vec![], vec![]));
+    }
+}
+
+/// What the status remembers of a bucket in the other account.
+fn seen_there(number: u8) -> BucketStatus {
+    BucketStatus {
+        bucket: format!("there-{number}"),
+        region: Some("eu-west-1".into()),
+        account: Some(OTHER.into()),
+        account_ref: Some("dr".into()),
+        versioning: None,
+    }
+}
+
+/// What is shown of a case while the other account cannot be reached.
+fn without_other_account(case: &Case, class: FailureClass) -> Case {
+    let failure = Failure::new(class, "sts:AssumeRole", "operator", "no");
+    let mut shown = case.clone();
+    for (_, held) in shown.observed.bucket_policies.iter_mut().filter(|(name, _)| name.starts_with("there")) {
+        *held = Err(failure.clone());
+    }
+    let read_set = ReadSet::of(&case.replication(), false);
+    set_aside(&mut shown.observed, &read_set, [("dr".to_owned(), failure)].into());
+    shown
 }
 
 fn steps(plan: &Plan) -> Vec<String> {

@@ -9,10 +9,11 @@ use crate::simulation::explore::backfills;
 use crate::simulation::explore::deviation::Deviation;
 use crate::simulation::explore::scene_acts::{
     ADD_FINALIZER, ADD_STATEMENT, ADD_TAG, ADOPT, ALLOW_ELDER, DELETE, DELETE_ACCOUNT, DELETE_ROLE,
-    EDIT_DESTINATION, FORBID_CANARIES, LEAVE_SHARED, MOVE_CANARIES, NAME_OTHER_ACCOUNT, OBSERVE,
-    RECREATE_ACCOUNT, REFUSE, RELABEL_NAMESPACE, REMOVE_CONFIGURATION, REMOVE_STATEMENTS, RENAME_ROLE,
-    RENAME_ROLE_AGAIN, RENAME_ROLE_BACK, REPLACE_CONFIGURATION, REQUEST, RESUME, RETAG_ROLE, STOP_CANARIES,
-    STOP_TRUSTING, STRIP, SUSPEND, SUSPEND_VERSIONING, TIGHTEN_ACCOUNT, TWIN_DELETE, TWIN_LEAVES_SHARED,
+    DISABLE_RULES, EDIT_DESTINATION, FORBID_CANARIES, LEAVE_SHARED, MOVE_CANARIES, NAME_OTHER_ACCOUNT,
+    OBSERVE, RECREATE_ACCOUNT, REFUSE, RELABEL_NAMESPACE, REMOVE_CONFIGURATION, REMOVE_STATEMENTS,
+    RENAME_ROLE, RENAME_ROLE_AGAIN, RENAME_ROLE_BACK, REPLACE_CONFIGURATION, REQUEST, RESUME, RETAG_ROLE,
+    STOP_CANARIES, STOP_TRUSTING, STRIP, SUSPEND, SUSPEND_VERSIONING, TIGHTEN_ACCOUNT, TRUST_AGAIN,
+    TWIN_DELETE, TWIN_LEAVES_SHARED,
 };
 use crate::simulation::explore::scene_beginnings::{
     accounts, canary, foreign, one_account, rivals, shared, two_destinations,
@@ -89,7 +90,7 @@ const BACKFILL: Scene = Scene {
 };
 
 /// Every scene.
-pub const SCENES: [Scene; 20] = [
+pub const SCENES: [Scene; 22] = [
     Scene {
         name: "one-account",
         denies_kubernetes: true,
@@ -201,6 +202,31 @@ pub const SCENES: [Scene; 20] = [
             STOP_TRUSTING,
         ],
         begin: accounts,
+        ..PLAIN
+    },
+    Scene {
+        name: "untrusted",
+        about: "one resource with two destinations, whose account of one stops trusting the operator after it was applied",
+        opening: &[("idle.2", Deviation::Act(&STOP_TRUSTING))],
+        acts: &[
+            DISABLE_RULES,
+            LEAVE_SHARED,
+            RENAME_ROLE,
+            DELETE,
+            DELETE_ROLE,
+            REPLACE_CONFIGURATION,
+            REMOVE_CONFIGURATION,
+            TRUST_AGAIN,
+        ],
+        begin: two_destinations,
+        ..PLAIN
+    },
+    Scene {
+        name: "untrusted-deleted",
+        about: "the same, and then the user deletes the resource",
+        opening: &[("idle.2", Deviation::Act(&STOP_TRUSTING)), ("idle.2", Deviation::Act(&DELETE))],
+        acts: &[DELETE_ROLE, REPLACE_CONFIGURATION, REMOVE_CONFIGURATION, TRUST_AGAIN],
+        begin: two_destinations,
         ..PLAIN
     },
     Scene {

@@ -383,3 +383,29 @@ pub(super) const STOP_TRUSTING: Act = Act {
         world.trusting_accounts.len() < before
     },
 };
+
+pub(super) const TRUST_AGAIN: Act = Act {
+    name: "trusts-again",
+    sentence: "Someone puts the operator back into the trust policy in account 444455556666",
+    budget: Budget::Outsiders,
+    effect: |world, _| {
+        let trusts = world.trusting_accounts.iter().any(|id| id == THERE);
+        if !trusts {
+            world.trusting_accounts.push(THERE.to_owned());
+        }
+        !trusts
+    },
+};
+
+pub(super) const DISABLE_RULES: Act = Act {
+    name: "disables-rules",
+    sentence: "The user disables every rule of data/orders",
+    budget: Budget::SpecChanges,
+    effect: |_, server| {
+        edit_spec(server, |spec| {
+            for rule in spec["rules"].as_array_mut().into_iter().flatten() {
+                rule["status"] = json!("Disabled");
+            }
+        })
+    },
+};

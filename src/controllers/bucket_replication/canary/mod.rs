@@ -193,7 +193,7 @@ async fn go_on<C: Cloud, K: Cluster>(
     for name in named.filter(|name| !accounts.destinations.contains_key(*name)).collect::<BTreeSet<_>>() {
         if let Ok(Some(account)) = cx.index.account(name) {
             // A failure delays nothing: the status keeps the places that could not be cleaned.
-            let _ = cx.cloud.connect_also(&mut clients, &account, &resource.id).await;
+            let _ = cx.cloud.connect_also(&mut clients, name, &account, &resource.id).await;
         }
     }
     let mut round = Round {

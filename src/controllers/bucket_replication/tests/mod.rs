@@ -13,6 +13,7 @@ mod restart;
 mod safety;
 mod sweep;
 mod tenancy;
+mod unreached_accounts;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -89,7 +89,8 @@ pub fn refusals(input: &PlanInput<'_>, differences: &[DriftEntry]) -> Vec<(Refus
         ManagementPolicy::Observe => &[],
     };
     // Last: every other refusal says more about what to do.
-    let role_policy: [(RefusalScope, Precondition); 1] = [(Dependents, to_judge::require_role_policy_read)];
-    let all = TO_JUDGE.iter().chain(to_write).chain(&role_policy);
+    let unread: [(RefusalScope, Precondition); 2] =
+        [(Dependents, to_judge::require_role_policy_read), (Dependents, to_judge::require_accounts_reached)];
+    let all = TO_JUDGE.iter().chain(to_write).chain(&unread);
     all.filter_map(|(scope, require)| Some((*scope, require(input, differences).err()?))).collect()
 }

@@ -28,10 +28,12 @@ pub(crate) fn require_source(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<
 }
 
 /// The destination buckets exist, and belong to the accounts that the spec names. In another account the operator
-/// may not be permitted to see anything of a bucket: S3 itself then checks existence, owner and versioning.
+/// may not be permitted to see anything of a bucket: S3 itself then checks existence, owner and versioning. An account
+/// that cannot be reached is left to [`require_accounts_reached`].
 pub(crate) fn require_destinations(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     let own = &input.observed.caller.account;
-    let judged = input.desired.destinations.iter().filter_map(|d| {
+    let reached = input.desired.destinations.iter().filter(|d| !input.is_unreached(&d.name));
+    let judged = reached.filter_map(|d| {
         let held = input.observed.destinations.get(&d.name)?;
         let account_id = d.account_id.as_ref().unwrap_or(own);
         let denied = matches!(&held.region, Err(failure) if failure.class == FailureClass::Denied);
@@ -126,7 +128,8 @@ pub(crate) fn require_owners_confirmed(input: &PlanInput<'_>, _: &[DriftEntry]) 
 /// Versioning was read, or its read was denied: a denied read shows in `VersioningReady` and stops nothing, because S3
 /// itself refuses a configuration between buckets that are not versioned.
 pub(crate) fn require_versioning_read(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
-    let located = input.buckets().filter(|(_, held)| matches!(held.region, Ok(Some(_))));
+    let reached = input.buckets().filter(|(bucket, _)| !input.is_unreached(&bucket.name));
+    let located = reached.filter(|(_, held)| matches!(held.region, Ok(Some(_))));
     let failures = located.filter_map(|(_, held)| held.versioning.as_ref().err());
     let failures = failures.filter(|failure| failure.class != FailureClass::Denied);
     Refusal::all(failures.map(|failure| Refusal::failed(failure, ConditionType::VersioningReady)))
@@ -158,6 +161,12 @@ pub(crate) fn require_role_policy_read(input: &PlanInput<'_>, _: &[DriftEntry]) 
         }
         _ => Ok(()),
     }
+}
+
+/// The accounts of destinations were reached: what is there may differ.
+pub(crate) fn require_accounts_reached(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+    let failures = input.observed.unreached.values();
+    Refusal::all(failures.map(|failure| Refusal::failed(failure, ConditionType::RoleReady)))
 }
 
 /// Only a rule into another account changes the owner of replicas.

@@ -211,14 +211,16 @@ pub(crate) fn require_bucket_policies_fit(
     Refusal::all(input.desired.bucket_policies.iter().filter_map(fits))
 }
 
-/// The policies of destinations were read, or the step that reads them again takes nothing away.
+/// The policies of destinations were read, or the step that reads them again takes nothing away. Those in an account that
+/// cannot be reached are left to [`super::to_judge::require_accounts_reached`].
 pub(crate) fn require_bucket_policies_read(
     input: &PlanInput<'_>,
     differences: &[DriftEntry],
 ) -> Result<(), Refusal> {
     let unread = input.desired.bucket_policies.keys().filter_map(|bucket| {
         let failure = input.observed.bucket_policies.get(bucket)?.as_ref().err()?;
-        (!exact_while_unread(input, bucket, differences)).then_some(failure)
+        let is_named = input.is_unreached(bucket) || exact_while_unread(input, bucket, differences);
+        (!is_named).then_some(failure)
     });
     Refusal::all(unread.map(|failure| Refusal::failed(failure, ConditionType::RoleReady)))
 }

@@ -157,6 +157,7 @@ impl Run {
             }
             "strips-finalizer" => self.ghost.stripped = true,
             "stops-trusting" => self.ghost.untrusted = true,
+            "trusts-again" => self.ghost.untrusted = false,
             _ => {}
         }
         let may_hinder = ["replaces-configuration", "retags-role", "names-other-account", "stops-trusting"]

@@ -10,7 +10,7 @@ use crate::support::{
     DESTINATION_REGION, SOURCE_REGION, check_now, message, reason, replication, request_check,
 };
 
-use super::TwoAccounts;
+use super::{TwoAccounts, policy_of};
 
 const USER: &str = "AIDAZQ3EXAMPLE7USER21";
 const ROLE: &str = "AROAZQ3EXAMPLE7ROLE21";
@@ -42,10 +42,16 @@ impl TwoAccounts {
         Ok((resource, destination))
     }
 
-    /// The policy with a statement of someone who was deleted.
+    /// The policy of the destination with a statement of someone who was deleted.
     async fn policy_with_the_dead(&self) -> Result<Value> {
-        let mut policy = self.policy().await?.context("no policy")?;
-        let theirs = statement(&self.destination, &json!({"Principal": {"AWS": USER}}));
+        self.policy_with(&self.destination, USER).await
+    }
+
+    /// The policy of a bucket abroad with a statement of someone else.
+    async fn policy_with(&self, bucket: &str, principal: &str) -> Result<Value> {
+        let held = policy_of(&self.other_side().s3(DESTINATION_REGION), bucket).await?;
+        let mut policy = held.context("no policy")?;
+        let theirs = statement(bucket, &json!({"Principal": {"AWS": principal}}));
         policy["Statement"].as_array_mut().context("no list")?.push(theirs);
         Ok(policy)
     }
@@ -146,8 +152,16 @@ async fn a_former_destination_with_someone_dead_holds_back_no_new_one() -> Resul
 }
 
 #[tokio::test]
-async fn of_two_resources_into_one_bucket_only_the_one_that_is_deleted_waits() -> Result<()> {
-    let two = TwoAccounts::ready("dead-shared").await?;
+async fn of_two_resources_into_one_bucket_only_the_one_that_is_deleted_waits_and_names_all_of_its_buckets()
+-> Result<()> {
+    let two = TwoAccounts::new("dead-shared").await?;
+    let more = two.world.bucket_of(&two.abroad_id, DESTINATION_REGION).await?;
+    let mut orders = two.resource();
+    let rule = json!({"id": "More", "priority": 2, "filter": {"prefix": ""},
+        "destination": {"bucket": more, "accountRef": two.abroad}});
+    orders["spec"]["rules"].as_array_mut().context("no rules")?.push(rule);
+    two.world.apply(&orders.to_string()).await?;
+    two.world.wait_ready("orders").await?;
     let other = two.world.bucket(SOURCE_REGION).await?;
     let mut bills = replication("bills", &other, &two.destination);
     bills["spec"]["source"]["accountRef"] = json!(two.home);
@@ -156,15 +170,17 @@ async fn of_two_resources_into_one_bucket_only_the_one_that_is_deleted_waits() -
     two.world.wait_ready("bills").await?;
     let policy = two.policy_with_the_dead().await?;
     let shown = show(&two.world, &two.destination, &policy);
+    let also_shown = show(&two.world, &more, &two.policy_with(&more, ROLE).await?);
     two.world.api().delete("orders", &DeleteParams::default()).await?;
     let waits = |status: &Value| message(status, "Ready").contains("cannot delete");
     let status = two.world.wait("orders", waits, "to wait").await?["status"].clone();
-    for part in [two.destination.as_str(), USER] {
+    for part in [two.destination.as_str(), USER, &more, ROLE] {
         ensure!(message(&status, "Ready").contains(part), "{part} is not in: {status:#}");
     }
     let status = check_now(&two.world, "bills").await?["status"].clone();
     assert_eq!(reason(&status, "Ready"), "Applied", "{status:#}");
     two.world.proxy.remove(shown);
+    two.world.proxy.remove(also_shown);
     request_check(&two.world, "orders").await?;
     two.world.wait_gone("orders").await?;
     let left = two.policy().await?.context("the other one's statements are gone")?;

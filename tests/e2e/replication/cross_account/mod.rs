@@ -5,6 +5,7 @@ mod bucket_policy;
 mod command_line;
 mod dead_principals;
 mod orphans;
+mod unreached;
 
 use anyhow::{Context, Result, ensure};
 use aws_sdk_s3::error::ProvideErrorMetadata;
