@@ -22,6 +22,7 @@ pub use account::rate_limiter::Rates;
 pub use connector::{AwsConnector, CallSettings, ResourceClients};
 pub use metrics::AwsMetrics;
 pub use read::bucket_policy::read_bucket_policy;
+pub use read::calls::read_role_to_delete;
 pub use read::import::{Importable, importable, versioning};
 pub use read::jobs::{JobSearch, described_job};
 pub use read::list::{ListedBucket, bucket_names, bucket_region, list_buckets, managed_roles};

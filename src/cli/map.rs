@@ -137,6 +137,12 @@ pub fn account_and_region(bucket: &BucketView) -> String {
     format!("{account} {}", bucket.region.as_deref().unwrap_or("unknown Region"))
 }
 
+/// The form for programs of everything that a map may hold.
+#[cfg(test)]
+pub fn json_sample() -> serde_json::Value {
+    serde_json::to_value(Map::of(&[crate::cli::fleet::samples::full()])).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

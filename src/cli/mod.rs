@@ -207,7 +207,58 @@ impl Cli {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use clap::CommandFactory;
+    use serde_json::Value;
+
     use super::*;
+
+    /// What each subcommand with `-o json` prints.
+    fn printed_for_programs() -> BTreeMap<&'static str, Value> {
+        BTreeMap::from([
+            ("status", status::json_sample()),
+            ("map", map::json_sample()),
+            ("report", report::json_sample()),
+            ("orphans", orphans::json_sample()),
+            ("plan", plan::json_sample()),
+            ("policy", policy::json_sample()),
+        ])
+    }
+
+    /// The keys in a value, each after those that lead to it.
+    fn keys(value: &Value, path: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => fields.iter().for_each(|(key, value)| {
+                let path = format!("{path}.{key}");
+                found.push(path.clone());
+                keys(value, &path, found);
+            }),
+            Value::Array(items) => items.iter().for_each(|item| keys(item, path, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn no_key_of_an_output_for_programs_is_in_snake_case() {
+        let printed = printed_for_programs();
+        let command = Cli::command();
+        let prints_json = |one: &&clap::Command| {
+            let output = one.get_arguments().find(|argument| argument.get_id() == "output");
+            output.is_some_and(|output| {
+                output.get_possible_values().iter().any(|value| value.matches("json", false))
+            })
+        };
+        let with_json: BTreeSet<&str> =
+            command.get_subcommands().filter(prints_json).map(clap::Command::get_name).collect();
+        assert_eq!(with_json, printed.keys().copied().collect(), "each has a sample");
+        for (name, value) in printed {
+            let mut all = Vec::new();
+            keys(&value, name, &mut all);
+            let snake: Vec<&String> = all.iter().filter(|key| key.contains('_')).collect();
+            assert!(snake.is_empty() && all.len() > 10, "{snake:#?} of {}", all.len());
+        }
+    }
 
     #[test]
     fn kubectl_s_flags_are_taken_as_kubectl_takes_them() {
@@ -215,7 +266,7 @@ mod tests {
             "status -A -n data",
             "map -A -n data -o json",
             "report -A -n data",
-            "orphans -A",
+            "orphans -A -n data",
             "plan -f - --context east --kubeconfig file -n data",
             "policy -f - --context east --kubeconfig file -n data",
             "import --bucket orders --context east --kubeconfig file -n data",

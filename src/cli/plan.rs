@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use kube::ResourceExt;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::{BucketReplication, Reason};
 use crate::aws::{self, AwsConnector};
@@ -66,10 +66,7 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
             }
         }
         Output::Json => {
-            let all: Vec<_> = plans
-                .iter()
-                .map(|(r, plan)| json!({"namespace": r.namespace(), "name": r.name_any(), "plan": plan}))
-                .collect();
+            let all: Vec<Value> = plans.iter().map(|(resource, plan)| value(resource, plan)).collect();
             let text = serde_json::to_string_pretty(&all).map_err(|e| CliError::print(e.to_string()))?;
             write(&format!("{text}\n"))?;
         }
@@ -104,6 +101,11 @@ async fn plan_one(
     Ok(assess(Replication { id: &id, ..replication }, read_set, observed).plan)
 }
 
+/// A plan for programs.
+fn value(resource: &BucketReplication, plan: &Plan) -> Value {
+    json!({"namespace": resource.namespace(), "name": resource.name_any(), "plan": plan})
+}
+
 fn text(resource: &BucketReplication, plan: &Plan) -> String {
     let name = format!("{}/{}", resource.namespace().as_deref().unwrap_or("default"), resource.name_any());
     let summary = match (plan.refusal(), plan.differences.len(), plan.steps().count()) {
@@ -117,4 +119,85 @@ fn text(resource: &BucketReplication, plan: &Plan) -> String {
         (None, differences, steps) => format!("{differences} to change in {}", counted(steps, "write")),
     };
     format!("BucketReplication {name}: {summary}\n{plan}")
+}
+
+/// The form for programs of everything that a plan may hold.
+#[cfg(test)]
+pub fn json_sample() -> Value {
+    use crate::cli::fleet::samples::{found, full, resource};
+    use crate::replication::configuration::{Rule, RuleDestination, RuleFilter};
+    use crate::replication::{BucketAddress, Configuration, Refusal, RoleDocuments, Step};
+
+    let bucket = || BucketAddress {
+        name: "orders-copy".to_owned(),
+        region: "eu-west-1".to_owned(),
+        account_id: "222222222222".to_owned(),
+        account_ref: Some("backup".to_owned()),
+    };
+    let role = || "data.orders".to_owned();
+    let documents = RoleDocuments {
+        path: "/s3-replication/".to_owned(),
+        trust: "{}".to_owned(),
+        permissions_boundary: Some("arn:aws:iam::111111111111:policy/boundary".to_owned()),
+        tags: [("team".to_owned(), "data".to_owned())].into(),
+        description: "S3 replication".to_owned(),
+    };
+    let destination = RuleDestination {
+        bucket: "arn:aws:s3:::orders-copy".to_owned(),
+        account: Some("222222222222".to_owned()),
+        storage_class: Some("STANDARD_IA".to_owned()),
+        ownership: Some("Destination".to_owned()),
+        kms_key: Some("arn:aws:kms:eu-west-1:222222222222:key/k".to_owned()),
+        replication_time_control: crate::api::Switch::Enabled,
+        metrics: crate::api::Switch::Enabled,
+    };
+    let rule = Rule {
+        status: crate::api::Switch::Enabled,
+        priority: Some(1),
+        filter: RuleFilter {
+            prefix: "in/".to_owned(),
+            tags: [("team".to_owned(), "data".to_owned())].into(),
+        },
+        delete_markers: crate::api::Switch::Enabled,
+        replica_modifications: crate::api::Switch::Enabled,
+        kms_encrypted_objects: crate::api::Switch::Enabled,
+        destination,
+    };
+    let rules = [("all".to_owned(), rule)].into();
+    let statements = crate::iam::bucket_policy::statements(
+        "S3Replication0123456789abcdef",
+        &[role()],
+        "arn:aws:s3:::c",
+        true,
+    );
+    let sid = "S3Replication0123456789abcdef".to_owned();
+    let steps = vec![
+        Step::EnableVersioning { bucket: bucket() },
+        Step::CreateRole { role: role(), documents },
+        Step::UpdateTrustPolicy { role: role(), document: "{}".to_owned(), expands: false },
+        Step::PutPermissionsBoundary { role: role(), boundary: "b".to_owned() },
+        Step::DeletePermissionsBoundary { role: role() },
+        Step::TagRole { role: role(), tags: [("team".to_owned(), "data".to_owned())].into() },
+        Step::UntagRole { role: role(), keys: vec!["team".to_owned()] },
+        Step::PutRolePolicy { role: role(), document: "{}".to_owned(), expands: true },
+        Step::PutBucketPolicy { bucket: bucket(), sid, statements, expands: true },
+        Step::PutReplication {
+            bucket: bucket(),
+            configuration: Configuration { role: "arn:aws:iam::111111111111:role/r".to_owned(), rules },
+            lacking: Default::default(),
+        },
+        Step::DeleteReplication { bucket: bucket() },
+        Step::DeleteRolePolicy { role: role() },
+        Step::DeleteRole { role: role() },
+    ];
+    let about = crate::api::ConditionType::RoleReady;
+    let refusal = Refusal { reason: Reason::ForeignRole, message: "m".to_owned(), about };
+    let plan = Plan {
+        differences: full().drift,
+        drift: true,
+        stages: vec![steps],
+        refusals: vec![refusal],
+        removed_elements: vec!["Rule.New".to_owned()],
+    };
+    value(&found(resource("orders", &[])).object.unwrap(), &plan)
 }

@@ -259,11 +259,26 @@ fn print(sections: Vec<Section>, output: Output) -> Result<(), CliError> {
         Output::Text => sections
             .iter()
             .try_for_each(|(title, policy)| write(&format!("# {title}\n{}\n\n", pretty(policy)?))),
-        Output::Json => {
-            let object: serde_json::Map<String, Value> = sections.into_iter().collect();
-            write(&format!("{}\n", pretty(&json!(object))?))
-        }
+        Output::Json => write(&format!("{}\n", pretty(&value(sections))?)),
     }
+}
+
+/// The policies for programs, by their titles.
+fn value(sections: Vec<Section>) -> Value {
+    let object: serde_json::Map<String, Value> = sections.into_iter().collect();
+    json!(object)
+}
+
+/// The form for programs of policies of each kind.
+#[cfg(test)]
+pub fn json_sample() -> Value {
+    let bucket = "orders".to_owned();
+    let source = FailureSource { bucket, region: None, account_id: "111122223333".to_owned() };
+    let queue = "https://sqs.us-east-1.amazonaws.com/111122223333/events".parse().unwrap();
+    let mut sections = of_queues(&[queue], "us-east-1", &[source]);
+    let trust = crate::iam::document::trust_policy("s3.amazonaws.com");
+    sections.push(("trust policy of role orders".to_owned(), trust.to_value()));
+    value(sections)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::replication::failure::Failure;
 
 /// Where a bucket is and whose it must be: all that a request about it has to name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct BucketAddress {
     pub name: String,
     pub region: String,

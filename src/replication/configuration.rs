@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::api::Switch;
 use crate::iam::digest::sha256_prefix;
@@ -19,6 +19,9 @@ use crate::iam::digest::sha256_prefix;
 const DIGEST: usize = 32;
 
 /// What a source bucket holds: the role and the rules by ID (their order means nothing to S3).
+///
+/// Its serialized form and that of its rules go into digests that statuses remember: a renamed key would make every
+/// configuration look like another. [`for_programs`] serializes it for people's programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Configuration {
     /// ARN of the role S3 assumes.
@@ -77,6 +80,88 @@ impl Configuration {
     }
 }
 
+/// A configuration with the keys that all output for programs has.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PrintedConfiguration<'a> {
+    role: &'a str,
+    rules: BTreeMap<&'a str, PrintedRule<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PrintedRule<'a> {
+    status: Switch,
+    priority: Option<i32>,
+    filter: &'a RuleFilter,
+    delete_markers: Switch,
+    replica_modifications: Switch,
+    kms_encrypted_objects: Switch,
+    destination: PrintedDestination<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PrintedDestination<'a> {
+    bucket: &'a str,
+    account: Option<&'a str>,
+    storage_class: Option<&'a str>,
+    ownership: Option<&'a str>,
+    kms_key: Option<&'a str>,
+    replication_time_control: Switch,
+    metrics: Switch,
+}
+
+/// Serializes a configuration for programs, with keys in camelCase.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn for_programs<S: Serializer>(configuration: &Configuration, serializer: S) -> Result<S::Ok, S::Error> {
+    let Configuration { role, rules } = configuration;
+    let rules = rules.iter().map(|(id, rule)| (id.as_str(), PrintedRule::of(rule))).collect();
+    PrintedConfiguration { role, rules }.serialize(serializer)
+}
+
+impl PrintedRule<'_> {
+    fn of(rule: &Rule) -> PrintedRule<'_> {
+        let Rule {
+            status,
+            priority,
+            filter,
+            delete_markers,
+            replica_modifications,
+            kms_encrypted_objects,
+            destination,
+        } = rule;
+        let RuleDestination {
+            bucket,
+            account,
+            storage_class,
+            ownership,
+            kms_key,
+            replication_time_control,
+            metrics,
+        } = destination;
+        PrintedRule {
+            status: *status,
+            priority: *priority,
+            filter,
+            delete_markers: *delete_markers,
+            replica_modifications: *replica_modifications,
+            kms_encrypted_objects: *kms_encrypted_objects,
+            destination: PrintedDestination {
+                bucket,
+                account: account.as_deref(),
+                storage_class: storage_class.as_deref(),
+                ownership: ownership.as_deref(),
+                kms_key: kms_key.as_deref(),
+                replication_time_control: *replication_time_control,
+                metrics: *metrics,
+            },
+        }
+    }
+}
+
 impl std::fmt::Display for RuleFilter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "prefix \"{}\"", self.prefix)?;
@@ -98,4 +183,69 @@ impl std::fmt::Display for Rule {
 pub fn unwritable_character(text: &str) -> Option<char> {
     let has_no_form = |c: &char| matches!(c, '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
     text.chars().find(has_no_form)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn sample() -> Configuration {
+        let rule = Rule {
+            status: Switch::Enabled,
+            priority: Some(1),
+            filter: RuleFilter::default(),
+            delete_markers: Switch::Enabled,
+            replica_modifications: Switch::Disabled,
+            kms_encrypted_objects: Switch::Disabled,
+            destination: RuleDestination {
+                bucket: "arn:aws:s3:::copy".to_owned(),
+                account: None,
+                storage_class: Some("STANDARD_IA".to_owned()),
+                ownership: None,
+                kms_key: None,
+                replication_time_control: Switch::Disabled,
+                metrics: Switch::Enabled,
+            },
+        };
+        let role = "arn:aws:iam::111111111111:role/r".to_owned();
+        Configuration { role, rules: BTreeMap::from([("all".to_owned(), rule)]) }
+    }
+
+    #[test]
+    fn the_form_that_digests_are_made_of_is_stable_and_programs_get_another() {
+        let rule = |names: [&str; 6]| {
+            let [markers, modifications, encrypted, class, key, time] = names;
+            json!({"role": "arn:aws:iam::111111111111:role/r", "rules": {"all": {
+                "status": "Enabled", "priority": 1, "filter": {"prefix": "", "tags": {}},
+                markers: "Enabled", modifications: "Disabled", encrypted: "Disabled",
+                "destination": {"bucket": "arn:aws:s3:::copy", "account": null, class: "STANDARD_IA",
+                    "ownership": null, key: null, time: "Disabled", "metrics": "Enabled"},
+            }}})
+        };
+        let digested = [
+            "delete_markers",
+            "replica_modifications",
+            "kms_encrypted_objects",
+            "storage_class",
+            "kms_key",
+            "replication_time_control",
+        ];
+        assert_eq!(
+            serde_json::to_value(sample()).unwrap(),
+            rule(digested),
+            "statuses remember digests of it"
+        );
+        let printed = [
+            "deleteMarkers",
+            "replicaModifications",
+            "kmsEncryptedObjects",
+            "storageClass",
+            "kmsKey",
+            "replicationTimeControl",
+        ];
+        let value = for_programs(&sample(), serde_json::value::Serializer).unwrap();
+        assert_eq!(value, rule(printed));
+    }
 }

@@ -10,7 +10,7 @@ use crate::api::{AwsResource, DriftEntry};
 use crate::iam::arn::bucket_of_arn;
 use crate::iam::document::Statement;
 use crate::replication::bucket::BucketAddress;
-use crate::replication::configuration::Configuration;
+use crate::replication::configuration::{Configuration, for_programs};
 use crate::replication::lacking::Lacking;
 use crate::replication::resource_id::{is_adopted, names_owner};
 
@@ -30,6 +30,7 @@ pub const ROLE_POLICY_NAME: &str = "s3-replication";
 
 /// What a new role is made of.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RoleDocuments {
     pub path: String,
     pub trust: String,
@@ -87,6 +88,7 @@ pub enum Step {
     },
     PutReplication {
         bucket: BucketAddress,
+        #[serde(serialize_with = "for_programs")]
         configuration: Configuration,
         /// What its rules wait for.
         #[serde(skip)]

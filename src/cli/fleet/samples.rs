@@ -76,6 +76,44 @@ pub fn with_backfill(object: Value, backfill: Value) -> ReplicationView {
     view_all(vec![found(object)], &[backfill], POINTERS).pop().unwrap()
 }
 
+/// A resource of which everything is known that a resource may have.
+pub fn full() -> ReplicationView {
+    let time = "2026-03-01T11:00:00Z";
+    let mut object = resource("orders", &[["Ready", "False", "ForeignRole", "The role orders exists."]]);
+    object["metadata"]["deletionTimestamp"] = json!(time);
+    object["spec"]["source"]["accountRef"] = json!("prod");
+    object["spec"]["rules"][0]["filter"] = json!({"prefix": "in/", "tags": {"team": "data"}});
+    object["spec"]["rules"][0]["destination"]["metrics"] = json!("Enabled");
+    object["status"]["source"]["accountRef"] = json!("prod");
+    object["status"]["role"]["tags"] = json!(["team"]);
+    let entry = json!({"resource": "Role", "name": "r", "path": "tags[team]", "want": "a", "got": "b"});
+    object["status"]["drift"] = json!([entry]);
+    object["status"]["driftCount"] = json!(2);
+    object["status"]["lastCorrection"] = json!({"time": time, "count": 2, "items": [entry]});
+    object["status"]["health"] = json!({
+        "since": time, "failedSince": time, "backfilledAt": time, "latencySeconds": 5,
+        "rules": [{
+            "id": "all", "destination": "orders-copy", "verdict": "Failing", "failed": 1, "operations": 2,
+            "failedSince": time, "notCounted": [{"minute": time, "operations": 1}], "backfilledTo": time,
+            "pending": 3, "latencySeconds": 5, "lastArrival": time, "lastFailure": time, "reason": "r",
+            "failureEvent": {"at": time, "reason": "r"}, "metricsSince": time,
+        }],
+        "canary": {"sentAt": time, "arrivedAt": time, "latencySeconds": 5, "result": "Arrived"},
+    });
+    let backfill = json!({
+        "apiVersion": "s3replication.dev/v1alpha1", "kind": "ReplicationBackfill",
+        "metadata": {"namespace": "data", "name": "november"},
+        "spec": {"replicationRef": {"name": "orders"}},
+        "status": {
+            "state": "Failed",
+            "conditions": [{"type": "Ready", "status": "False", "reason": "JobFailed", "message": "m"}],
+            "progress": {"total": 3000, "succeeded": 1200, "failed": 60},
+            "finishedAt": time,
+        },
+    });
+    with_backfill(object, backfill)
+}
+
 /// A resource whose verdict follows from this reason.
 pub fn with_reason(reason: Reason) -> Value {
     let message = format!("This is what the operator says about {reason}.");

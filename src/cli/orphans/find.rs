@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::api::{BucketReplication, GROUP};
 use crate::cli::kubernetes::FoundObject;
+use crate::cli::shell::word;
 use crate::iam::bucket_policy::written_by_operators;
 use crate::replication::backfill::role::KIND_TAG;
 use crate::replication::resource_id::{is_adopted, value_of};
@@ -46,6 +47,9 @@ pub struct Findings {
     pub still_replicating: Vec<Orphan>,
     /// Roles whose tags name another cluster: never touched.
     pub of_other_clusters: usize,
+    /// Roles that are none of the above for the sole reason that their tags name another namespace than the one that was
+    /// asked for: not listed, and never touched.
+    pub of_other_namespaces: usize,
     /// Statements of an operator whose role is gone, so that nothing says which cluster's they are: never touched.
     pub unclear: Vec<Unclear>,
     /// Roles of which nothing says whether they are left over: never touched.
@@ -80,11 +84,14 @@ pub struct Orphan {
     pub statements: Vec<Statements>,
     /// Policies of others on the role. IAM deletes no role that has any.
     pub blocked_by: Vec<String>,
+    /// All that the tags name.
     #[serde(skip)]
-    has_policy: bool,
+    pub id: ResourceId,
+    #[serde(skip)]
+    pub has_policy: bool,
     /// Whether a bucket replicates with it.
     #[serde(skip)]
-    replicates: bool,
+    pub replicates: bool,
 }
 
 /// The statements of one resource in the policy of a bucket.
@@ -108,6 +115,9 @@ pub struct Unclear {
 pub struct UnclearRole {
     pub account_id: String,
     pub arn: String,
+    /// The namespace that its tags name; absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     pub why: String,
     /// What to do, so that it is clear the next time.
     pub fix: String,
@@ -188,15 +198,17 @@ pub fn find(cluster: &ClusterObjects<'_>, accounts: &[HeldAccount]) -> Findings 
                 Judgement::Used => {}
                 Judgement::Unclear { why, fix } => {
                     let (account_id, arn) = (account_id.clone(), role.arn.clone());
-                    findings.unclear_roles.push(UnclearRole { account_id, arn, why, fix });
+                    let namespace = value_of(&role.tags, &format!("{GROUP}/namespace")).cloned();
+                    findings.unclear_roles.push(UnclearRole { account_id, arn, namespace, why, fix });
                 }
                 Judgement::LeftOver { kind, id } => unowned.push(Orphan {
                     account_id: account_id.clone(),
                     role: role.name.clone(),
                     arn: role.arn.clone(),
                     kind,
-                    namespace: id.namespace,
-                    name: id.name,
+                    namespace: id.namespace.clone(),
+                    name: id.name.clone(),
+                    id,
                     replicates: named.iter().any(|bucket| bucket.replicates),
                     configurations: named.iter().map(|bucket| bucket.address.clone()).collect(),
                     statements: Vec::new(),
@@ -347,6 +359,25 @@ impl Orphan {
         let role = self.blocked_by.is_empty().then_some(Step::DeleteRole { role });
         configurations.chain(statements).chain(policy).chain(role).collect()
     }
+
+    /// The commands that take the policies of others off the role, so that IAM deletes it.
+    pub fn unblocking(&self) -> Vec<String> {
+        let role = word(&self.role);
+        let command = |policy: &String| match policy.starts_with("arn:") {
+            true => format!("aws iam detach-role-policy --role-name {role} --policy-arn {}", word(policy)),
+            false => format!("aws iam delete-role-policy --role-name {role} --policy-name {}", word(policy)),
+        };
+        self.blocked_by.iter().map(command).collect()
+    }
+
+    /// Whether the tags of a role still name the resource that is gone, and nobody took the role over.
+    pub fn is_of_same_resource(&self, role: &ObservedRole) -> bool {
+        let kind = role.tags.get(KIND_TAG).map_or(REPLICATION, String::as_str);
+        role.arn == self.arn
+            && kind == self.kind
+            && ResourceId::of_tags(&role.tags).as_ref() == Some(&self.id)
+            && !is_adopted(&role.tags)
+    }
 }
 
 impl Findings {
@@ -354,6 +385,20 @@ impl Findings {
     pub fn to_delete(&self, all: bool) -> Vec<&Orphan> {
         let replicating = self.still_replicating.iter().filter(|_| all);
         self.orphans.iter().chain(replicating).collect()
+    }
+
+    /// What is left over of the resources of one namespace; `None`: of all. What names no namespace stays.
+    pub fn within(mut self, namespace: Option<&str>) -> Findings {
+        let Some(namespace) = namespace else { return self };
+        let count = |findings: &Findings| {
+            findings.orphans.len() + findings.still_replicating.len() + findings.unclear_roles.len()
+        };
+        let all = count(&self);
+        self.orphans.retain(|orphan| orphan.namespace == namespace);
+        self.still_replicating.retain(|orphan| orphan.namespace == namespace);
+        self.unclear_roles.retain(|role| role.namespace.as_deref().is_none_or(|named| named == namespace));
+        self.of_other_namespaces = all - count(&self);
+        self
     }
 
     /// Whether every account was read, and there is nothing to see to.
@@ -381,8 +426,55 @@ pub fn sample() -> Orphan {
         configurations: Vec::new(),
         statements: Vec::new(),
         blocked_by: Vec::new(),
+        id: ResourceId {
+            cluster: Some("c".to_owned()),
+            namespace: "data".to_owned(),
+            name: "gone".to_owned(),
+            uid: Some("u".to_owned()),
+            ..ResourceId::default()
+        },
         has_policy: false,
         replicates: false,
+    }
+}
+
+/// Everything that may be found, with `text` in each string that AWS or a user may have chosen.
+#[cfg(test)]
+pub fn full_sample(text: &str) -> Findings {
+    let own = || text.to_owned();
+    let bucket = BucketAddress {
+        name: own(),
+        region: "us-east-1".to_owned(),
+        account_id: "222222222222".to_owned(),
+        account_ref: Some("backup".to_owned()),
+    };
+    let statements = Statements { bucket: bucket.clone(), sid: "S3Replication0123456789abcdef".to_owned() };
+    let orphan = Orphan {
+        role: own(),
+        arn: own(),
+        namespace: own(),
+        name: own(),
+        configurations: vec![bucket],
+        statements: vec![statements],
+        blocked_by: vec![own(), format!("arn:aws:iam::aws:policy/{text}")],
+        has_policy: true,
+        ..sample()
+    };
+    let (account_id, sid) = ("111111111111".to_owned(), "S3Replication0123456789abcdef".to_owned());
+    Findings {
+        still_replicating: vec![Orphan { replicates: true, ..orphan.clone() }],
+        orphans: vec![orphan],
+        of_other_clusters: 1,
+        of_other_namespaces: 2,
+        unclear: vec![Unclear { bucket: own(), sid, principals: vec![own()] }],
+        unclear_roles: vec![UnclearRole {
+            account_id,
+            arn: own(),
+            namespace: Some(own()),
+            why: own(),
+            fix: own(),
+        }],
+        unknown: vec![UnreadAccount { account_id: own(), why: own() }],
     }
 }
 
@@ -589,10 +681,49 @@ mod tests {
     }
 
     #[test]
-    fn a_role_with_policies_of_others_is_left() {
+    fn a_role_with_policies_of_others_is_left_with_the_commands_that_take_them_off() {
         let mut attached = role("c", "gone", "u");
-        attached.other_policies = vec!["arn:aws:iam::aws:policy/ReadOnlyAccess".to_owned()];
+        attached.other_policies =
+            vec!["by-hand".to_owned(), "arn:aws:iam::aws:policy/ReadOnlyAccess".to_owned()];
         let findings = found_by(&[], &[account(vec![attached], Vec::new())]);
-        assert!(!findings.orphans[0].steps().iter().any(|step| matches!(step, Step::DeleteRole { .. })));
+        let orphan = &findings.orphans[0];
+        assert!(!orphan.steps().iter().any(|step| matches!(step, Step::DeleteRole { .. })));
+        let commands = [
+            "aws iam delete-role-policy --role-name gone --policy-name by-hand",
+            "aws iam detach-role-policy --role-name gone --policy-arn arn:aws:iam::aws:policy/ReadOnlyAccess",
+        ];
+        assert_eq!(orphan.unblocking(), commands);
+    }
+
+    #[test]
+    fn a_namespace_limits_what_is_found_to_its_resources_and_the_rest_is_counted() {
+        let of = |namespace: &str, name: &str| {
+            let mut tagged = role("c", name, name);
+            tagged.tags.insert("s3replication.dev/namespace".to_owned(), namespace.to_owned());
+            tagged
+        };
+        let mut unclear = of("other", "half");
+        unclear.tags.remove("s3replication.dev/uid");
+        let mut nameless = unclear.clone();
+        nameless.tags.remove("s3replication.dev/namespace");
+        let roles =
+            vec![of("data", "mine"), of("other", "theirs"), of("other", "running"), unclear, nameless];
+        let arn = roles[2].arn.clone();
+        let replicating = HeldBucket { replicates: true, ..bucket("source", Some(&arn), None) };
+        let dead = json!({"Statement": [{
+            "Sid": format!("{}Objects", ResourceId::default().policy_sid("s")), "Principal": {"AWS": "AROAEXAMPLEID"},
+        }]});
+        let held = account(roles, vec![replicating, bucket("dead", None, Some(dead))]);
+        let all = found_by(&[], &[held]);
+        assert_eq!((all.to_delete(true).len(), all.unclear_roles.len()), (3, 2), "{all:?}");
+        assert_eq!(all.clone().within(None), all);
+
+        let within = all.clone().within(Some("data"));
+        let names: Vec<&str> = within.to_delete(true).iter().map(|orphan| orphan.role.as_str()).collect();
+        assert_eq!((names, within.of_other_namespaces), (vec!["mine"], 3), "{within:?}");
+        assert_eq!(within.unclear_roles.len(), 1, "whose it is nobody knows: {within:?}");
+        assert_eq!(within.unclear.len(), 1, "nothing says of which namespace the statements are");
+        let none = all.within(Some("empty"));
+        assert_eq!((none.to_delete(true).len(), none.of_other_namespaces), (0, 4));
     }
 }

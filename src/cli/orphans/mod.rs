@@ -2,9 +2,12 @@
 //!
 //! In: the resources of the cluster, and the roles, replication configurations and bucket policies of its accounts.
 //! Out: a list of what is left, with the steps that delete it; with `--delete`, after a confirmation, these steps
-//! executed. A role that still replicates is deleted only with `--including-replicating`. The decision is in `find.rs`.
+//! executed. A role that still replicates is deleted only with `--including-replicating`. The decisions are in `find.rs`
+//! and `recheck.rs`, and the words in `text.rs`.
 
 mod find;
+mod recheck;
+mod text;
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
@@ -19,21 +22,22 @@ use crate::cli::aws_args::AwsArgs;
 use crate::cli::aws_failure::explain;
 use crate::cli::counted::{counted, form};
 use crate::cli::interrupt::Interrupt;
-use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
+use crate::cli::kubernetes::{ClusterArgs, KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
 use crate::cli::orphans::find::{
-    ClusterObjects, Findings, HeldAccount, HeldBucket, Orphan, REPLICATION, Statements, UnclearRole,
-    UnreadAccount, find,
+    ClusterObjects, Findings, HeldAccount, HeldBucket, Orphan, UnreadAccount, find,
 };
+use crate::cli::orphans::recheck::{HeldNow, StillDue, recheck};
+use crate::cli::orphans::text::{Mode, left_text, text};
 use crate::cli::output::{Format, PrintError, complain, formatted, print};
 use crate::cli::progress::ProgressLine;
 use crate::cli::reach::{AccountsArgs, NoSuchAccount, Reached, reach, title};
 use crate::cli::shell::word;
 use crate::cli::status::WRONG;
-use crate::cli::terminal::printable;
+use crate::cli::terminal::{Color, Layout, printable};
 use crate::iam::bucket_policy::merged;
 use crate::ports::Cloud;
 use crate::replication::observed::Read;
-use crate::replication::{BucketAddress, Step};
+use crate::replication::{BucketAddress, FailureClass, Step};
 
 #[derive(Debug, Args)]
 pub struct OrphansArgs {
@@ -47,7 +51,7 @@ pub struct OrphansArgs {
     /// replication ends
     #[arg(long, requires = "delete")]
     including_replicating: bool,
-    /// Accepted as by kubectl: what is left over is always searched for in all namespaces
+    /// Of the resources of all namespaces, also where a namespace is given
     #[arg(long, short = 'A')]
     all_namespaces: bool,
     /// Path below which to search for roles, besides the path that an AwsAccount imposes
@@ -56,10 +60,16 @@ pub struct OrphansArgs {
     /// Print for a program instead of a person
     #[arg(long, short, value_enum)]
     output: Option<Format>,
+    /// When to use colour
+    #[arg(long, value_enum, default_value_t)]
+    color: Color,
     #[command(flatten)]
     accounts: AccountsArgs,
     #[command(flatten)]
-    kubernetes: KubeArgs,
+    cluster: ClusterArgs,
+    /// Namespace: only what is left over of its resources is printed and deleted; absent: of all namespaces
+    #[arg(long, short, help_heading = "Kubernetes")]
+    namespace: Option<String>,
     #[command(flatten)]
     aws: AwsArgs,
 }
@@ -93,13 +103,18 @@ pub enum OrphansError {
 const CONCURRENCY: usize = 16;
 
 pub async fn orphans(args: OrphansArgs, typed: &'static str) -> Result<ExitCode, OrphansError> {
-    let kubernetes = args.kubernetes.connect().await?;
+    let kubernetes = args.kubernetes().connect().await?;
     let connector = AwsConnector::from_env(args.aws.settings(), aws::AwsMetrics::default()).await;
     let accounts = reach(&connector, &args.accounts.choose(kubernetes.accounts().await?)?).await;
-    let findings = read(&kubernetes, &accounts, &args.role_path).await?;
+    let limit = args.limit();
+    let read_all = async || -> Result<Findings, OrphansError> {
+        Ok(read(&kubernetes, &accounts, &args.role_path).await?.within(limit.as_deref()))
+    };
+    let findings = read_all().await?;
+    let layout = Layout::of_stdout(args.color);
     match args.output {
         Some(format) => print(&formatted(&findings, format)?)?,
-        None => print(&text(&findings, &Mode::of(&args, typed)))?,
+        None => print(&text(&findings, &args.mode(typed), &layout))?,
     }
     let unknown = &findings.unknown;
     for UnreadAccount { account_id, why } in unknown {
@@ -109,19 +124,20 @@ pub async fn orphans(args: OrphansArgs, typed: &'static str) -> Result<ExitCode,
         return Err(OrphansError::Unknown(unknown.len()));
     }
     let chosen = findings.to_delete(args.including_replicating);
-    if !args.delete || chosen.is_empty() {
+    let has_steps = chosen.iter().any(|orphan| !orphan.steps().is_empty());
+    if !args.delete || !has_steps {
         return Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(WRONG) });
     }
     if !args.yes {
         confirm()?;
     }
     // A resource may have been created, or a role taken over, while the question was on the screen.
-    let again = read(&kubernetes, &accounts, &args.role_path).await?;
+    let again = read_all().await?;
     if !again.unknown.is_empty() || again.to_delete(args.including_replicating) != chosen {
         return Err(OrphansError::Changed);
     }
-    delete(&chosen, &connector, &accounts).await?;
-    let is_kept = !findings.still_replicating.is_empty() && !args.including_replicating;
+    let left = delete(&chosen, &connector, &accounts, &layout).await?;
+    let is_kept = left > 0 || !findings.still_replicating.is_empty() && !args.including_replicating;
     Ok(if is_kept || findings.has_unclear() { ExitCode::from(WRONG) } else { ExitCode::SUCCESS })
 }
 
@@ -186,138 +202,37 @@ async fn region_of(aws: &AwsClient, bucket: &aws::ListedBucket) -> Read<Option<S
     match &bucket.configuration {
         Ok(Some(held)) => Ok(Some(held.region.clone())),
         Ok(None) => aws::bucket_region(aws, &bucket.name).await,
-        Err(failure) if failure.class == crate::replication::FailureClass::NoSuchBucket => Ok(None),
+        Err(failure) if failure.class == FailureClass::NoSuchBucket => Ok(None),
         Err(failure) => Err(failure.clone()),
     }
 }
 
-/// What the command is asked to delete.
-struct Mode {
-    delete: bool,
-    including_replicating: bool,
-    /// The command without what it deletes, as a user types it.
-    typed: String,
-}
+impl OrphansArgs {
+    /// The flags of kubectl.
+    fn kubernetes(&self) -> KubeArgs {
+        KubeArgs { cluster: self.cluster.clone(), namespace: self.namespace.clone() }
+    }
 
-impl Mode {
-    fn of(args: &OrphansArgs, typed: &str) -> Mode {
-        let OrphansArgs { accounts, kubernetes, role_path, .. } = args;
+    /// The namespace to whose resources the command is limited. With both flags, `-A` counts.
+    fn limit(&self) -> Option<String> {
+        let kubernetes = self.kubernetes();
+        kubernetes.named_namespace().filter(|_| !self.all_namespaces).map(str::to_owned)
+    }
+
+    fn mode(&self, typed: &str) -> Mode {
+        let OrphansArgs { accounts, cluster, role_path, .. } = self;
         let path = (role_path != DEFAULT_ROLE_PATH).then_some(("--role-path", role_path.as_str()));
         let flags = accounts.named().map(|name| ("--account", name)).chain(path);
         let flags: String = flags.map(|(flag, value)| format!(" {flag} {}", word(value))).collect();
-        let flags = format!("{flags}{}", kubernetes.cluster.flags());
+        let namespace = self.limit();
         Mode {
-            delete: args.delete,
-            including_replicating: args.including_replicating,
-            typed: format!("{typed} orphans{flags}"),
+            delete: self.delete,
+            including_replicating: self.including_replicating,
+            scope: namespace.as_ref().map(|name| format!(" -n {}", word(name))).unwrap_or_default(),
+            namespace,
+            typed: format!("{typed} orphans{flags}{}", cluster.flags()),
         }
     }
-}
-
-/// What is left over, and the steps that would delete it.
-fn text(findings: &Findings, mode: &Mode) -> String {
-    let Findings { orphans, still_replicating, of_other_clusters, unclear, unclear_roles, unknown } =
-        findings;
-    let unread: Vec<String> = unknown.iter().map(|one| printable(&title(&one.account_id))).collect();
-    let unread = unread.join(", ");
-    let mut text = match orphans.len() {
-        0 if !unknown.is_empty() => {
-            format!(
-                "It is unknown whether anything is left over of resources that are gone: {unread} could not be read.\n"
-            )
-        }
-        0 if findings.has_unclear() => {
-            "No role, configuration or statement is certainly left over of resources that are gone.\n"
-                .to_owned()
-        }
-        0 => "Nothing is left over of resources that are gone.\n".to_owned(),
-        1 => "1 role is left over of a resource that is gone:\n".to_owned(),
-        count => format!("{} are left over of resources that are gone:\n", counted(count, "role")),
-    };
-    if orphans.is_empty() && !still_replicating.is_empty() {
-        text.clear();
-    }
-    for orphan in orphans {
-        text.push_str(&format!("\n{}", listed(orphan, true)));
-    }
-    if !still_replicating.is_empty() {
-        let gap = if orphans.is_empty() { "" } else { "\n" };
-        text.push_str(&format!("{gap}{}", replicating_text(still_replicating, mode)));
-    }
-    for unclear in unclear {
-        text.push_str(&format!(
-            "\nUnclear: the policy of bucket {} holds statements {}… for {}, a role that was deleted. Nothing shows to which cluster they belong.\n→ remove them yourself if no cluster replicates into the bucket\n",
-            printable(&unclear.bucket),
-            unclear.sid,
-            printable(&unclear.principals.join(", ")),
-        ));
-    }
-    for UnclearRole { account_id, arn, why, fix } in unclear_roles {
-        let (arn, why) = (printable(arn), printable(why));
-        text.push_str(&format!("\nUnclear: {arn}, account {account_id}: {why}.\n→ {fix}\n"));
-    }
-    if !unknown.is_empty() && (!orphans.is_empty() || !still_replicating.is_empty()) {
-        text.push_str(&format!("\nUnknown: {unread} could not be read, and may hold more.\n"));
-    }
-    if *of_other_clusters > 0 {
-        text.push_str(&format!("\nNot touched: roles of other clusters ({of_other_clusters}).\n"));
-    }
-    if !orphans.is_empty() && !mode.delete {
-        let typed = &mode.typed;
-        text.push_str(&format!("\nTo delete what is left over, after a confirmation:\n→ {typed} --delete\n"));
-    }
-    text
-}
-
-/// The roles that still replicate, why they may be there, and how to delete them.
-fn replicating_text(roles: &[Orphan], mode: &Mode) -> String {
-    let fate = match (mode.including_replicating, roles.len()) {
-        (true, _) => "--including-replicating ends that",
-        (false, 1) => "it is kept",
-        (false, _) => "they are kept",
-    };
-    let mut text = match roles.len() {
-        1 => format!("1 role of a resource that is gone still replicates; {fate}:\n"),
-        count => format!("{} of resources that are gone still replicate; {fate}:\n", counted(count, "role")),
-    };
-    for role in roles {
-        text.push_str(&format!("\n{}", listed(role, mode.including_replicating)));
-        for bucket in &role.configurations {
-            let name = printable(&bucket.name);
-            text.push_str(&format!("  the replication configuration of bucket {name} names it\n"));
-        }
-        for Statements { bucket, .. } in &role.statements {
-            let name = printable(&bucket.name);
-            text.push_str(&format!("  the policy of bucket {name} holds statements for it\n"));
-        }
-    }
-    text.push_str(
-        "\nA resource with deletionPolicy: Retain or managementPolicy: Observe leaves its replication so on purpose. Otherwise its deletion was not finished.\n",
-    );
-    if !mode.including_replicating {
-        text.push_str(&format!(
-            "To end the replication and delete what belongs to it:\n→ {} --delete --including-replicating\n",
-            mode.typed
-        ));
-    }
-    text
-}
-
-/// A role, and the steps that delete it where it is to be deleted.
-fn listed(orphan: &Orphan, with_steps: bool) -> String {
-    let Orphan { account_id, arn, kind, namespace, name, blocked_by, .. } = orphan;
-    let kind = if *kind == REPLICATION { String::new() } else { format!("{kind} ") };
-    let mut text = format!("{arn} of {kind}{namespace}/{name}, account {account_id}\n");
-    if !with_steps {
-        return text;
-    }
-    for (index, step) in orphan.steps().iter().enumerate() {
-        text.push_str(&format!("  {}. {}\n", index + 1, printable(&step.to_string())));
-    }
-    if !blocked_by.is_empty() {
-        text.push_str(&format!("  the role stays: someone attached {}\n", blocked_by.join(", ")));
-    }
-    text
 }
 
 /// Asks for `yes`.
@@ -333,25 +248,38 @@ fn confirm() -> Result<(), OrphansError> {
     }
 }
 
-/// Executes the steps of each orphan in their order. A failure leaves the rest of that orphan and goes on with the next.
+/// Executes the steps of each orphan in their order, as far as nothing of it is another's by now. A failure leaves the rest
+/// of that orphan and goes on with the next. Returns how many things are left.
 async fn delete(
     orphans: &[&Orphan],
     connector: &AwsConnector,
     accounts: &[Reached],
-) -> Result<(), OrphansError> {
+    layout: &Layout,
+) -> Result<usize, OrphansError> {
     // A step is never cut short, because its effect on AWS would be unknown.
     let mut interrupt = Interrupt::listen();
     let all = orphans.iter().map(|orphan| orphan.steps().len()).sum();
-    let (mut done, mut failed) = (0, 0);
+    let (mut done, mut failed, mut kept) = (0, 0, 0);
     for orphan in orphans {
-        for step in orphan.steps() {
+        if interrupt.was_pressed() {
+            return Err(OrphansError::Stopped { done, all });
+        }
+        let held = match read_again(orphan, accounts).await {
+            Ok(held) => held,
+            Err(why) => {
+                failed += 1;
+                complain(&format!("error: {} is left, because it cannot be read again: {why}", orphan.arn));
+                continue;
+            }
+        };
+        let StillDue { steps, left } = recheck(orphan, &held);
+        for step in steps {
             if interrupt.was_pressed() {
                 return Err(OrphansError::Stopped { done, all });
             }
             // A destination's policy is in the account of its bucket.
             let id = step_account(&step).unwrap_or(&orphan.account_id);
-            let reached = accounts.iter().find(|account| account.account_id == id);
-            let Some(Ok(clients)) = reached.map(|reached| reached.clients.as_ref()) else { continue };
+            let Ok(clients) = clients_of(accounts, id) else { continue };
             match execute(connector, clients, &step).await {
                 Ok(()) => {
                     done += 1;
@@ -364,8 +292,43 @@ async fn delete(
                 }
             }
         }
+        kept += left.len();
+        left.iter().try_for_each(|part| print(&left_text(part, layout)))?;
     }
-    if failed > 0 { Err(OrphansError::Failed(failed)) } else { Ok(()) }
+    if failed > 0 { Err(OrphansError::Failed(failed)) } else { Ok(kept) }
+}
+
+/// The clients of an account that was read before.
+fn clients_of<'a>(accounts: &'a [Reached], id: &str) -> Result<&'a ResourceClients, String> {
+    let reached = accounts.iter().find(|account| account.account_id == id);
+    let reached = reached.ok_or_else(|| format!("{} is not reached", title(id)))?;
+    reached.clients.as_ref().map_err(Clone::clone)
+}
+
+/// What AWS holds of an orphan now. A bucket that is gone holds nothing.
+async fn read_again(orphan: &Orphan, accounts: &[Reached]) -> Result<HeldNow, String> {
+    let aws_of = |id: &str| clients_of(accounts, id).map(|clients| &clients.source);
+    let role = aws::read_role_to_delete(aws_of(&orphan.account_id)?, &orphan.role, &orphan.id).await;
+    let mut held = HeldNow { role: role.map_err(|failure| explain(&failure))?, ..HeldNow::default() };
+    for bucket in &orphan.configurations {
+        let read = aws::importable(aws_of(&bucket.account_id)?, &bucket.name).await;
+        let read = if_there(read).map_err(|failure| explain(&failure))?;
+        held.configurations.push((bucket.clone(), read.map(|read| read.configuration)));
+    }
+    for statements in &orphan.statements {
+        let bucket = &statements.bucket;
+        let read = aws::read_bucket_policy(aws_of(&bucket.account_id)?, bucket).await;
+        let read = if_there(read).map_err(|failure| explain(&failure))?;
+        held.policies.push((statements.clone(), read));
+    }
+    Ok(held)
+}
+
+fn if_there<T>(read: Read<Option<T>>) -> Read<Option<T>> {
+    match read {
+        Err(failure) if failure.class == FailureClass::NoSuchBucket => Ok(None),
+        read => read,
+    }
 }
 
 fn step_account(step: &Step) -> Option<&str> {
@@ -387,6 +350,12 @@ async fn execute(connector: &AwsConnector, clients: &ResourceClients, step: &Ste
     }
 }
 
+/// The form for programs of everything that may be found.
+#[cfg(test)]
+pub fn json_sample() -> serde_json::Value {
+    serde_json::to_value(find::full_sample("orders")).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -400,42 +369,21 @@ mod tests {
         args: OrphansArgs,
     }
 
-    fn mode(words: &[&str]) -> Mode {
+    fn parsed(words: &[&str]) -> OrphansArgs {
         let words = ["orphans"].iter().chain(words);
-        Mode::of(&Typed::parse_from(words).args, "kubectl s3replication")
+        Typed::parse_from(words).args
     }
 
-    #[test]
-    fn nothing_is_called_clear_while_an_account_could_not_be_read() {
-        let clear = "Nothing is left over";
-        assert!(text(&Findings::default(), &mode(&[])).starts_with(clear));
-        let unread = |id: &str| UnreadAccount { account_id: id.to_owned(), why: "no session".to_owned() };
-        let unknown = vec![unread("222222222222"), unread("the account of AwsAccount odd")];
-        let findings = Findings { unknown, ..Findings::default() };
-        assert!(!findings.is_empty());
-        let printed = text(&findings, &mode(&[]));
-        assert!(!printed.contains(clear), "{printed}");
-        assert!(
-            printed.contains("unknown")
-                && printed.contains("account 222222222222, the account of AwsAccount odd"),
-            "{printed}"
-        );
-        let for_programs = serde_json::to_value(&findings).unwrap();
-        assert_eq!(
-            for_programs["unknown"][0],
-            serde_json::json!({"accountId": "222222222222", "why": "no session"})
-        );
-        let also = Findings { still_replicating: vec![sample()], ..findings };
-        let printed = text(&also, &mode(&[]));
-        assert!(printed.contains("Unknown: account 222222222222"), "{printed}");
+    /// The last line of what is printed.
+    fn last(findings: &Findings, words: &[&str]) -> String {
+        let layout = Layout { width: None, height: None, color: false };
+        let shown = text(findings, &parsed(words).mode("kubectl s3replication"), &layout);
+        shown.lines().last().unwrap_or_default().to_owned()
     }
 
     #[test]
     fn the_command_that_deletes_is_whole() {
         let kept = Findings { still_replicating: vec![sample()], ..Findings::default() };
-        let last = |findings: &Findings, words: &[&str]| {
-            text(findings, &mode(words)).lines().last().unwrap_or_default().to_owned()
-        };
         assert_eq!(last(&kept, &[]), "→ kubectl s3replication orphans --delete --including-replicating");
         assert_eq!(
             last(&kept, &["--account", "prod", "--role-path", "/team/", "--context", "my east"]),
@@ -444,6 +392,21 @@ mod tests {
         );
         let left = Findings { orphans: vec![sample()], ..Findings::default() };
         assert_eq!(last(&left, &[]), "→ kubectl s3replication orphans --delete");
+    }
+
+    #[test]
+    fn the_command_that_deletes_reaches_no_further_than_what_was_listed() {
+        let left = Findings { orphans: vec![sample()], ..Findings::default() };
+        for (words, namespace, command) in [
+            (&["-n", "data"][..], Some("data"), "orphans -n data --delete"),
+            (&["-n", "data", "-A"], None, "orphans --delete"),
+            (&["-A"], None, "orphans --delete"),
+            (&["-n", ""], None, "orphans --delete"),
+            (&[], None, "orphans --delete"),
+        ] {
+            assert_eq!(parsed(words).limit().as_deref(), namespace, "{words:?}");
+            assert_eq!(last(&left, words), format!("→ kubectl s3replication {command}"), "{words:?}");
+        }
     }
 
     #[test]

@@ -3,16 +3,21 @@
 //! In: the resources of a cluster, and what the accounts hold. Out: [`FleetReport`]. Its JSON form is documented in
 //! `docs/command-line.md` and stable. Pure.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::api::{Correction, DriftEntry};
 use crate::cli::counted::{counted, form};
 use crate::cli::fleet::{FleetSummary, ReplicationView};
 
 /// Prints a resource for a bucket that replicates without one.
 pub const IMPORT: &str = "s3-replication-operator import --bucket BUCKET";
+
+/// Accounts that the first line names.
+const NAMED: usize = 10;
 
 /// An account's bucket, as it was read. A failure holds why nothing is known.
 #[derive(Clone, Debug)]
@@ -108,6 +113,17 @@ pub struct UnknownReport {
     pub why: String,
 }
 
+/// What differs from the spec of a resource, or what the operator corrected there last.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangeReport<'a> {
+    pub view: &'a ReplicationView,
+    /// When it was corrected; `None`: it differs now.
+    pub corrected: Option<Timestamp>,
+    pub entries: &'a [DriftEntry],
+    /// How many there are; `entries` may be the first of them.
+    pub count: usize,
+}
+
 impl FleetReport {
     /// `covered`: by the resources of the whole cluster, of which `replications` may be a part; or why it is unknown.
     pub fn new(
@@ -178,12 +194,14 @@ impl FleetReport {
     /// The verdict of the fleet. While something is unknown, not all is well. `text`: how a name from elsewhere is
     /// written.
     pub fn headline(&self, text: impl Fn(&str) -> String) -> String {
-        let unread: Vec<String> =
-            self.unknown.iter().filter(|one| one.bucket.is_none()).map(|one| text(&one.account_id)).collect();
+        let unread: Vec<&UnknownReport> = self.unknown.iter().filter(|one| one.bucket.is_none()).collect();
         let buckets = self.unknown.len() - unread.len();
-        let unread = (!unread.is_empty()).then_some(unread);
-        let of_accounts = unread
-            .map(|all| format!("{} could not be read ({})", counted(all.len(), "account"), all.join(", ")));
+        let of_accounts = (!unread.is_empty()).then(|| {
+            let mut named: Vec<String> = unread.iter().take(NAMED).map(|one| text(&one.account_id)).collect();
+            let more = unread.len() - named.len();
+            named.extend((more > 0).then(|| format!("and {more} more")));
+            format!("{} could not be read ({})", counted(unread.len(), "account"), named.join(", "))
+        });
         let of_buckets = (buckets > 0).then(|| format!("{} could not be read", counted(buckets, "bucket")));
         let uncovered = "which buckets no replication covers is not known".to_owned();
         let of_coverage = self.coverage_unknown.as_ref().map(|_| uncovered);
@@ -199,13 +217,31 @@ impl FleetReport {
         }
     }
 
-    /// What the buckets of the accounts add to the verdict, in a sentence.
-    pub fn coverage(&self) -> String {
+    /// What differs now, in the order of urgency, and then what was corrected, the newest first.
+    pub fn changes(&self) -> Vec<ChangeReport<'_>> {
+        let change = |view, corrected, entries, count: i32| {
+            let count = usize::try_from(count).unwrap_or_default();
+            ChangeReport { view, corrected, entries, count }
+        };
+        let differing = self.replications.iter().filter(|view| view.drift_count > 0);
+        let mut changes: Vec<ChangeReport<'_>> =
+            differing.map(|view| change(view, None, &view.drift, view.drift_count)).collect();
+        let corrected = self.replications.iter().filter_map(|view| {
+            let Correction { time, count, items } = view.last_correction.as_ref()?;
+            Some(change(view, Some(time.0), items, *count))
+        });
+        changes.extend(corrected);
+        changes.sort_by_key(|change| change.corrected.map(Reverse));
+        changes
+    }
+
+    /// What the buckets of the accounts add to the verdict, in a sentence. `text`: how a text from elsewhere is written.
+    pub fn coverage(&self, text: impl Fn(&str) -> String) -> String {
         if self.accounts.is_empty() {
             return "No account was asked for its buckets.".to_owned();
         }
         if let Some(why) = &self.coverage_unknown {
-            return format!("It is unknown which buckets no replication covers: {why}.");
+            return format!("It is unknown which buckets no replication covers: {}.", text(why));
         }
         if self.accounts.iter().all(|account| account.buckets.is_none()) {
             return "No account could be read, so that it is unknown which buckets replicate.".to_owned();
@@ -270,7 +306,11 @@ mod tests {
             report.unknown.iter().map(|u| (u.account_id.as_str(), u.bucket.as_deref())).collect();
         assert_eq!(unknown, [("111111111111", Some("denied")), ("222222222222", None)]);
         assert!(report.is_wrong(), "what is unknown needs attention");
-        assert!(report.coverage().contains("2 answers are missing"), "{}", report.coverage());
+        assert!(
+            report.coverage(str::to_owned).contains("2 answers are missing"),
+            "{}",
+            report.coverage(str::to_owned)
+        );
     }
 
     #[test]
@@ -291,7 +331,7 @@ mod tests {
             "Unknown: 1 account could not be read (222222222222). Replications: 1 applied."
         );
         assert_eq!(
-            none.coverage(),
+            none.coverage(str::to_owned),
             "No account could be read, so that it is unknown which buckets replicate."
         );
         let unread = || account("222222222222", Err("no session"));
@@ -299,7 +339,11 @@ mod tests {
         assert!(
             first(&two).starts_with("Unknown: 2 accounts could not be read (222222222222, 333333333333).")
         );
-        assert!(two.coverage().starts_with("Of 1 bucket, 1 does not replicate"), "{}", two.coverage());
+        assert!(
+            two.coverage(str::to_owned).starts_with("Of 1 bucket, 1 does not replicate"),
+            "{}",
+            two.coverage(str::to_owned)
+        );
 
         let wrong = report(vec![unread()], ["Ready", "False", "ForeignRole", "m"]);
         assert_eq!(
@@ -311,6 +355,35 @@ mod tests {
             first(&report(vec![denied], well)),
             "Unknown: 1 bucket could not be read. Replications: 1 applied."
         );
+    }
+
+    #[test]
+    fn what_differs_now_comes_before_corrections_of_which_the_newest_is_first() {
+        let corrected = |name: &str, reason: &str, time: &str| {
+            let mut object = resource(name, &[["Ready", "True", reason, "m"]]);
+            object["status"]["lastCorrection"] = json!({"time": time, "count": 1, "items": []});
+            object
+        };
+        let mut differs = resource("differs", &[["Ready", "True", "Applied", "m"]]);
+        differs["status"]["driftCount"] = json!(3);
+        let views = all([
+            corrected("a", "Applied", "2026-01-01T00:00:00Z"),
+            corrected("b", "Applied", "2026-03-01T00:00:00.5Z"),
+            corrected("c", "Applied", "2026-03-01T00:00:00Z"),
+            differs,
+        ]);
+        let report = FleetReport::new(views, Ok(Covered::default()), Vec::new(), Timestamp::UNIX_EPOCH);
+        let names: Vec<&str> = report.changes().iter().map(|change| change.view.name.as_str()).collect();
+        assert_eq!(names, ["differs", "b", "c", "a"]);
+    }
+
+    #[test]
+    fn a_first_line_names_few_accounts_and_counts_the_others() {
+        let unread = (0..5000).map(|n| account(&format!("{n:012}"), Err("no session"))).collect();
+        let report = FleetReport::new(Vec::new(), Ok(Covered::default()), unread, Timestamp::UNIX_EPOCH);
+        let first = report.headline(str::to_owned);
+        assert!(first.contains("5000 accounts could not be read (000000000000, "), "{first}");
+        assert!(first.contains(", and 4990 more)") && first.len() < 400, "{first}");
     }
 
     #[test]
@@ -334,7 +407,11 @@ mod tests {
         let unknown = Err("cannot list BucketReplications".to_owned());
         let report = FleetReport::new(of_scope, unknown, buckets(), Timestamp::UNIX_EPOCH);
         assert!(report.not_managed.is_empty() && report.not_replicated.is_empty());
-        assert!(report.is_wrong() && report.coverage().contains("unknown"), "{}", report.coverage());
+        assert!(
+            report.is_wrong() && report.coverage(str::to_owned).contains("unknown"),
+            "{}",
+            report.coverage(str::to_owned)
+        );
     }
 
     #[test]

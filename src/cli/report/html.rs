@@ -14,7 +14,9 @@ use crate::api::DriftEntry;
 use crate::cli::fleet::{ReplicationView, Verdict};
 use crate::cli::map::account_and_region;
 use crate::cli::report::chart::chart;
-use crate::cli::report::data::{AccountReport, BucketReport, FleetReport, IMPORT, UnknownReport};
+use crate::cli::report::data::{
+    AccountReport, BucketReport, ChangeReport, FleetReport, IMPORT, UnknownReport,
+};
 use crate::cli::terminal::printable;
 
 const STYLE: &str = include_str!("page.css");
@@ -28,8 +30,6 @@ pub fn page(report: &FleetReport) -> String {
     let FleetReport { generated, replications, accounts, not_replicated, not_managed, unknown, .. } = report;
     let sentence = report.headline(str::to_owned);
     let verdict = if report.is_wrong() { "verdict attention" } else { "verdict" };
-    let changed: Vec<&ReplicationView> =
-        replications.iter().filter(|view| view.drift_count > 0 || view.last_correction.is_some()).collect();
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
@@ -46,7 +46,7 @@ pub fn page(report: &FleetReport) -> String {
                 header {
                     h1 { "S3 replication" }
                     p class=(verdict) { (sentence) }
-                    p { (report.coverage()) }
+                    p { (report.coverage(str::to_owned)) }
                     p class="dim" { "As of " time datetime=(generated) { (generated) } "." }
                 }
                 main {
@@ -57,7 +57,7 @@ pub fn page(report: &FleetReport) -> String {
                         }
                     }
                     (replication_table(replications))
-                    (change_table(&changed))
+                    (change_table(&report.changes()))
                     (bucket_table("not-replicated", "Buckets that do not replicate", accounts, not_replicated))
                     (bucket_table("not-managed", "Buckets that replicate without a resource in this cluster", accounts, not_managed))
                     @if !not_managed.is_empty() {
@@ -178,36 +178,27 @@ fn why(view: &ReplicationView) -> Markup {
     }
 }
 
-fn change_table(changed: &[&ReplicationView]) -> Markup {
-    if changed.is_empty() {
+fn change_table(changes: &[ChangeReport<'_>]) -> Markup {
+    if changes.is_empty() {
         return html! {};
     }
-    let entries = |entries: &[DriftEntry], count: i32| {
-        html! {
-            @for DriftEntry { resource, name, path, want, got } in entries.iter().take(SHOWN) {
-                div { (resource.as_str()) " " (name) " " code { (path) } ": want " code { (want) } ", got " code { (got) } }
-            }
-            @let left = usize::try_from(count).unwrap_or_default().saturating_sub(entries.len().min(SHOWN));
-            @if left > 0 { div class="dim" { "and " (left) " more" } }
-        }
-    };
     let rows = html! {
-        @for view in changed {
-            @if view.drift_count > 0 {
-                tr {
-                    td { "differs now" }
-                    td { (view.full_name()) }
-                    td {}
-                    td { (entries(&view.drift, view.drift_count)) }
+        @for ChangeReport { view, corrected, entries, count } in changes {
+            tr {
+                td { @if corrected.is_some() { "corrected" } @else { "differs now" } }
+                td { (view.full_name()) }
+                td {
+                    @if let Some(corrected) = corrected {
+                        @let time = corrected.to_string();
+                        time datetime=(time) { (time) }
+                    }
                 }
-            }
-            @if let Some(correction) = &view.last_correction {
-                @let time = correction.time.0.to_string();
-                tr {
-                    td { "corrected" }
-                    td { (view.full_name()) }
-                    td { time datetime=(time) { (time) } }
-                    td { (entries(&correction.items, correction.count)) }
+                td {
+                    @for DriftEntry { resource, name, path, want, got } in entries.iter().take(SHOWN) {
+                        div { (resource.as_str()) " " (name) " " code { (path) } ": want " code { (want) } ", got " code { (got) } }
+                    }
+                    @let left = count.saturating_sub(entries.len().min(SHOWN));
+                    @if left > 0 { div class="dim" { "and " (left) " more" } }
                 }
             }
         }

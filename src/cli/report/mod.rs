@@ -102,6 +102,9 @@ pub async fn report(args: ReportArgs, typed: &'static str) -> Result<ExitCode, R
     Ok(if report.is_wrong() { ExitCode::from(WRONG) } else { ExitCode::SUCCESS })
 }
 
+#[cfg(test)]
+pub use tests::json_sample;
+
 /// A report that was written with `-o json`.
 fn earlier(file: &Path) -> Result<FleetReport, ReportError> {
     let unreadable = |why: String| ReportError::From { file: file.display().to_string(), why };

@@ -1,5 +1,5 @@
 "use strict";
-// Sorts and filters the tables. Without it the page is complete: every row is there, in the order of urgency.
+// Sorts and filters the tables. Without it the page is complete: every row is there, in the order of urgency or of time.
 for (const section of document.querySelectorAll("section[data-table]")) {
   const body = section.querySelector("tbody");
   const rows = Array.from(body.rows, (row) => ({

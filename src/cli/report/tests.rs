@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::api::Switch;
 use crate::aws::{Importable, ListedBucket};
-use crate::cli::fleet::samples::{TYPED, all, found, resource};
+use crate::cli::fleet::samples::{TYPED, all, found, full, resource};
 use crate::cli::fleet::{Pointers, view_all};
 use crate::cli::report::data::{BucketReport, Covered, FleetReport, ReadAccount, ReadBucket};
 use crate::cli::report::{bucket, html, markdown};
@@ -43,6 +43,15 @@ fn sample() -> FleetReport {
         vec![account("111111111111", Ok(buckets)), account("222222222222", Err("no session".to_owned()))];
     let covered = Covered::by(&views);
     FleetReport::new(views, covered, accounts, now())
+}
+
+/// The form for programs of everything that a report may hold.
+pub fn json_sample() -> serde_json::Value {
+    let report = FleetReport { coverage_unknown: Some("it is unknown".to_owned()), ..sample() };
+    let mut accounts = report.accounts.clone();
+    accounts[0].account_ref = Some("prod".to_owned());
+    let replications = vec![full()];
+    serde_json::to_value(FleetReport { accounts, replications, ..report }).unwrap()
 }
 
 #[test]
@@ -134,8 +143,7 @@ fn the_form_for_programs_is_stable() {
 }
 
 /// A text that would be a script, an image or a link if any part of the page took it as markup.
-const HOSTILE: &str =
-    "<script>alert(1)</script><img src=x onerror=alert(2)>\" onload=\"alert(3) &amp; ' [a](http://b) `|";
+const HOSTILE: &str = "<script>alert(1)</script><img src=x onerror=alert(2)>\" onload=\"alert(3) &amp; ' [a](http://b) `|\n# Title @org/team #1 www.b.example ![a](http://b) **a** __a__ ~~a~~ $a$ \u{1b}[2J";
 
 fn hostile() -> FleetReport {
     let mut object = resource("orders", &[["Ready", "False", "ForeignRole", HOSTILE]]);
@@ -157,6 +165,66 @@ fn hostile() -> FleetReport {
     FleetReport::new(views, covered, vec![account], now())
 }
 
+/// Requires that no markup of a text from elsewhere is markup of the page.
+fn require_no_markup(page: &str) {
+    // An indented line is code, in which nothing is markup.
+    for line in page.lines().filter(|line| !line.starts_with("    ")) {
+        for part in
+            ["<script", "<img", "[a](", "`", "@", "#1 ", "www.", "http:", "**a", "__a", "~~", "$", "\u{1b}"]
+        {
+            assert!(!line.contains(part), "{part}: {line}");
+        }
+        assert!(!line.starts_with("# Title"), "a text begins a line: {page}");
+    }
+}
+
+/// Where strings are in a value, as JSON pointers.
+fn strings(value: &serde_json::Value, pointer: &str, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::String(_) => found.push(pointer.to_owned()),
+        serde_json::Value::Array(items) => {
+            items.iter().enumerate().for_each(|(n, item)| strings(item, &format!("{pointer}/{n}"), found));
+        }
+        serde_json::Value::Object(fields) => {
+            fields.iter().for_each(|(key, item)| strings(item, &format!("{pointer}/{key}"), found));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn no_string_of_a_report_becomes_markup_whichever_it_is() {
+    let mut report = json_sample();
+    let mut wrong = report["replications"][0].clone();
+    wrong["verdict"] = json!("Failing");
+    report["replications"].as_array_mut().unwrap().push(wrong);
+    let page_of = |value: &serde_json::Value| {
+        let report: FleetReport = serde_json::from_value(value.clone()).ok()?;
+        Some((markdown::markdown(&report), html::page(&report)))
+    };
+    let (_, harmless) = page_of(&report).unwrap();
+    let tags = |page: &str| ["<script", "<img", "<a ", "<style"].map(|tag| page.matches(tag).count());
+    let mut pointers = Vec::new();
+    strings(&report, "", &mut pointers);
+    let mut all = report.clone();
+    let mut taken = Vec::new();
+    for pointer in pointers {
+        let mut one = report.clone();
+        *one.pointer_mut(&pointer).unwrap() = json!(HOSTILE);
+        // A time, a verdict or a kind of resource can be no other text.
+        let Some((text, page)) = page_of(&one) else { continue };
+        require_no_markup(&text);
+        assert_eq!(tags(&page), tags(&harmless), "an element begins in {pointer}");
+        assert!(!page.contains("\" onload=\""), "an attribute ends in {pointer}");
+        *all.pointer_mut(&pointer).unwrap() = json!(HOSTILE);
+        taken.push(pointer);
+    }
+    require_no_markup(&page_of(&all).unwrap().0);
+    for pointer in ["/generated", "/coverageUnknown", "/replications/1/message", "/unknown/0/why"] {
+        assert!(taken.iter().any(|one| one == pointer), "{pointer} of {taken:?}");
+    }
+}
+
 #[test]
 fn text_from_elsewhere_stays_text() {
     let page = html::page(&hostile());
@@ -168,12 +236,7 @@ fn text_from_elsewhere_stays_text() {
     assert!(page.contains("&lt;script&gt;"), "the text itself is there");
 
     let text = markdown::markdown(&hostile());
-    // An indented line is code, in which nothing is markup.
-    for line in text.lines().filter(|line| !line.starts_with("    ")) {
-        for part in ["<script", "<img", "[a](", "`", "\u{1b}"] {
-            assert!(!line.contains(part), "{part}: {line}");
-        }
-    }
+    require_no_markup(&text);
     for line in text.lines().filter(|line| line.starts_with("| ✗")) {
         assert_eq!(line.matches('|').count(), 6, "a cell ends in a text: {line}");
     }
@@ -189,6 +252,105 @@ fn ten_thousand_replications_are_a_page_of_a_few_megabytes() {
     // The map counts what it could not draw.
     assert!(page.contains(": ✓ 10000"), "the map has no count");
     assert!(page.matches("class=\"arrow").count() < 20, "one arrow for all");
+}
+
+/// The most characters of the body of a pull request or a comment on GitHub.
+const GITHUB: usize = 65_536;
+
+/// A fleet in which every list of a report has thousands of rows, with long texts full of what is escaped.
+fn large_fleet(message: &str) -> FleetReport {
+    let entry = json!({"resource": "Role", "name": "r", "path": message, "want": "a", "got": "b"});
+    let objects = (0..10_000).map(|n| {
+        let ready = if n % 2 == 0 { "ForeignRole" } else { "Applied" };
+        let status = if n % 2 == 0 { "False" } else { "True" };
+        let mut object = resource(&format!("replication-{n:05}"), &[["Ready", status, ready, message]]);
+        object["status"]["source"]["account"] = json!(format!("{n:012}"));
+        object["status"]["drift"] = json!([entry, entry, entry, entry, entry, entry]);
+        object["status"]["driftCount"] = json!(6);
+        let day = n % 28 + 1;
+        object["status"]["lastCorrection"] =
+            json!({"time": format!("2026-02-{day:02}T12:00:00Z"), "count": 1, "items": [entry]});
+        object
+    });
+    let views = all(objects);
+    let buckets = (0..3000).map(|n| {
+        let destinations = match n % 3 {
+            0 => Ok(None),
+            1 => Ok(Some(vec!["elsewhere".to_owned()])),
+            _ => Err(message.to_owned()),
+        };
+        ReadBucket { name: format!("bucket-{n}"), destinations }
+    });
+    let unread = (0..3000).map(|n| ReadAccount {
+        account_id: format!("{n:012}"),
+        account_ref: None,
+        buckets: Err(message.to_owned()),
+    });
+    let read = ReadAccount {
+        account_id: "999999999999".to_owned(),
+        account_ref: None,
+        buckets: Ok(buckets.collect()),
+    };
+    let covered = Covered::by(&views);
+    FleetReport::new(views, covered, unread.chain([read]).collect(), now())
+}
+
+#[test]
+fn markdown_of_ten_thousand_replications_fits_a_pull_request_and_counts_what_it_leaves_out() {
+    for message in ["m".to_owned(), "it is a|b: @x ".repeat(500)] {
+        let text = markdown::markdown(&large_fleet(&message));
+        assert!(text.chars().count() < GITHUB, "{} characters", text.chars().count());
+        let heads =
+            ["## Needs attention", "Next:", "<details>", "## Map", "## Drift", "## Buckets that do not"];
+        for head in heads.into_iter().chain(["## Buckets that replicate", "## Unknown", "</details>"]) {
+            assert!(text.contains(head), "{head}: {text}");
+        }
+        assert!(text.contains(" more: `-o html` and `-o json` list all."), "{text}");
+        let attention = text.split("<details>").next().unwrap_or_default();
+        let rows = attention.matches("| ✗ failing |").count();
+        assert!(rows > 0 && attention.contains(&format!("And {} more", 5000 - rows)), "{rows}: {attention}");
+        let folded = text.split("<details>").nth(1).and_then(|rest| rest.split("</details>").next()).unwrap();
+        let rows = folded.matches("| ✓ applied |").count();
+        assert!(rows > 0 && folded.contains(&format!("And {} more", 5000 - rows)), "{rows}: {folded}");
+    }
+}
+
+#[test]
+fn markdown_of_few_replications_leaves_nothing_out() {
+    let objects = (0..150).map(|n| {
+        let ready = if n % 2 == 0 {
+            ["Ready", "False", "ForeignRole", "m"]
+        } else {
+            ["Ready", "True", "Applied", "m"]
+        };
+        resource(&format!("replication-{n}"), &[ready])
+    });
+    let views = all(objects);
+    let text = markdown::markdown(&FleetReport::new(views, Ok(Covered::default()), Vec::new(), now()));
+    assert_eq!(text.matches("data/replication-").count(), 150, "{text}");
+    assert!(!text.contains("list all"), "{text}");
+}
+
+#[test]
+fn corrections_are_listed_with_the_newest_first_in_each_format() {
+    let objects = (0..1000).map(|n| {
+        let mut object = resource(&format!("replication-{n:04}"), &[["Ready", "True", "Applied", "m"]]);
+        let time = format!("2026-02-27T{:02}:{:02}:00Z", n / 60, n % 60);
+        object["status"]["lastCorrection"] = json!({"time": time, "count": 1, "items": []});
+        object
+    });
+    let report = FleetReport::new(all(objects), Ok(Covered::default()), Vec::new(), now());
+    let page = html::page(&report);
+    let changes = page.split("id=\"changes\"").nth(1).unwrap();
+    let times: Vec<&str> =
+        changes.split("<time datetime=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!((times.len(), times[0], times[999]), (1000, "2026-02-27T16:39:00Z", "2026-02-27T00:00:00Z"));
+    assert!(times.is_sorted_by(|newer, older| newer >= older), "{times:?}");
+
+    let text = markdown::markdown(&report);
+    let corrected: Vec<&str> = text.lines().filter(|line| line.starts_with("| corrected")).collect();
+    assert!(corrected[0].contains("replication-0999") && corrected[1].contains("replication-0998"), "{text}");
+    assert!(text.contains(&format!("And {} more", 1000 - corrected.len())), "{text}");
 }
 
 #[test]

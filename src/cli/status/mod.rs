@@ -127,6 +127,13 @@ fn render(views: &[ReplicationView], args: &StatusArgs, layout: &Layout, typed: 
     }
 }
 
+/// The form for programs of everything that a list of resources may hold.
+#[cfg(test)]
+pub fn json_sample() -> serde_json::Value {
+    let all = [crate::cli::fleet::samples::full()];
+    serde_json::to_value(StatusList { summary: summary(&all), items: &all }).unwrap()
+}
+
 /// What the cluster holds, and the version from which a watch continues.
 struct ReadViews {
     views: Vec<ReplicationView>,

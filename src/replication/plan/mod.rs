@@ -41,6 +41,7 @@ use crate::replication::step::{RoleDocuments, Step, is_in_trust_policy};
 
 /// What is to be done, and why.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Plan {
     pub differences: Vec<DriftEntry>,
     /// Whether the differences are someone else's doing, and not a change of the spec still to be applied.

@@ -65,6 +65,28 @@ fn an_applied_plan_is_ready_and_remembered() {
     assert_eq!(report.status.drift_count, Some(0));
 }
 
+/// A renamed key would make every resource look as if its spec had changed.
+#[test]
+fn the_form_that_the_remembered_hash_is_made_of_is_stable() {
+    let form = serde_json::to_value(quickstart_case().desired()).unwrap();
+    let keys = |pointer: &str| -> Vec<String> {
+        form.pointer(pointer).unwrap().as_object().unwrap().keys().cloned().collect()
+    };
+    assert_eq!(keys("/source"), ["account_id", "name", "versioning"]);
+    let role = ["name", "path", "permissions", "permissions_boundary", "tags", "trust"];
+    assert_eq!(keys("/role/Managed"), role);
+    let rule = [
+        "delete_markers",
+        "destination",
+        "filter",
+        "kms_encrypted_objects",
+        "priority",
+        "replica_modifications",
+        "status",
+    ];
+    assert_eq!(keys("/rules/ReplicateToEU"), rule);
+}
+
 #[test]
 fn ready_does_not_claim_that_a_disabled_rule_replicates() {
     let message = |disabled: &[bool]| {

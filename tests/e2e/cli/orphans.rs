@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result};
 use rig::operator::OperatorBuilder;
-use rig::world::World;
+use rig::proxy::{GateAt, Matcher};
+use rig::world::{DEADLINE, World};
 use serde_json::{Value, json};
 
 use super::{stderr, stdout};
@@ -255,5 +256,94 @@ async fn one_account_of_two_that_cannot_be_read_is_unclear_and_named() -> Result
     let (code, text, error) = orphans(&world, &both).await?;
     assert_eq!(code, Some(1), "nothing could be read: {text}{error}");
     assert!(!text.contains("Nothing is left over"), "{text}");
+    Ok(())
+}
+
+/// The names of the roles of the account.
+async fn roles(world: &World) -> Result<Vec<String>> {
+    let listed = world.iam().list_roles().path_prefix("/s3-replication/").send().await?;
+    let mut names: Vec<String> = listed.roles().iter().map(|role| role.role_name().to_owned()).collect();
+    names.sort();
+    Ok(names)
+}
+
+#[tokio::test]
+async fn a_namespace_limits_what_is_listed_and_what_is_deleted() -> Result<()> {
+    let world = World::new("orphans-namespace").await?;
+    role_at(&world, "/s3-replication/", "mine", &[("namespace", "mine")]).await?;
+    role_at(&world, "/s3-replication/", "theirs", &[("namespace", "theirs")]).await?;
+    let (code, text, error) = orphans(&world, &["-n", "mine"]).await?;
+    assert_eq!(code, Some(2), "{text}{error}");
+    assert!(text.starts_with("1 role is left over of a resource of namespace mine that is gone:"), "{text}");
+    assert!(text.contains("Left out: 1 role of resources of other namespaces."), "{text}");
+    assert!(!text.contains("theirs") && text.contains(" -n mine --delete\n"), "{text}");
+
+    let (code, text, error) = orphans(&world, &["-n", "mine", "--delete", "--yes"]).await?;
+    assert_eq!(code, Some(0), "{text}{error}");
+    assert_eq!(roles(&world).await?, ["theirs"], "{text}");
+    let (code, json, _) = orphans(&world, &["-n", "mine", "-o", "json"]).await?;
+    let findings: Value = serde_json::from_str(&json)?;
+    assert_eq!(
+        (code, &findings["orphans"], &findings["ofOtherNamespaces"]),
+        (Some(0), &json!([]), &json!(1))
+    );
+
+    let (code, text, error) = orphans(&world, &["-n", "mine", "-A", "--delete", "--yes"]).await?;
+    assert_eq!(code, Some(0), "{text}{error}");
+    assert!(roles(&world).await?.is_empty(), "with both flags all namespaces count: {text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_that_is_taken_over_during_the_deletion_is_left() -> Result<()> {
+    let world = World::new("orphans-taken").await?;
+    for name in ["first", "second"] {
+        role_at(&world, "/s3-replication/", name, &[]).await?;
+    }
+    let gate = world.proxy.gate(Matcher::operation("DeleteRole").about("first"), GateAt::BeforeForward);
+    let take_over = async {
+        gate.reached(DEADLINE).await?;
+        let tag =
+            aws_sdk_iam::types::Tag::builder().key("s3replication.dev/uid").value("a-new-one").build()?;
+        world.iam().tag_role().role_name("second").tags(tag).send().await?;
+        gate.release();
+        anyhow::Ok(())
+    };
+    let delete = ["--delete", "--yes"];
+    let ((code, text, error), ()) = tokio::try_join!(orphans(&world, &delete), take_over)?;
+    assert_eq!(code, Some(2), "{text}{error}");
+    assert!(
+        text.contains("left: ") && text.contains("role/s3-replication/second is another's by now"),
+        "{text}"
+    );
+    assert_eq!(roles(&world).await?, ["second"], "{text}{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_with_policies_of_others_stays_and_is_named_with_the_command_that_helps() -> Result<()> {
+    let world = World::new("orphans-blocked").await?;
+    role_at(&world, "/s3-replication/", "kept", &[]).await?;
+    let document = r#"{"Version": "2012-10-17", "Statement": []}"#;
+    for policy in ["s3-replication", "by-hand"] {
+        let put = world.iam().put_role_policy().role_name("kept").policy_name(policy);
+        put.policy_document(document).send().await?;
+    }
+    let command = "→ aws iam delete-role-policy --role-name kept --policy-name by-hand";
+    let (code, text, error) = orphans(&world, &["--delete", "--yes"]).await?;
+    assert_eq!(code, Some(2), "the role stays: {text}{error}");
+    let (_, after) = text.split_once("done: ").context("its own policy is deleted")?;
+    assert!(
+        after.contains("left: ") && after.contains("someone attached by-hand") && after.contains(command),
+        "{text}"
+    );
+    let (code, text, error) = orphans(&world, &["--delete", "--yes"]).await?;
+    assert_eq!(code, Some(2), "nothing more can be deleted: {text}{error}");
+    assert!(text.contains(command) && !text.contains("done: "), "{text}");
+
+    world.iam().delete_role_policy().role_name("kept").policy_name("by-hand").send().await?;
+    let (code, text, error) = orphans(&world, &["--delete", "--yes"]).await?;
+    assert_eq!(code, Some(0), "{text}{error}");
+    assert!(roles(&world).await?.is_empty(), "{text}");
     Ok(())
 }

@@ -55,6 +55,7 @@ async fn statements_left_in_a_bucket_of_another_account_are_deleted_and_those_of
     let found: Value = serde_json::from_str(&json)?;
     let statements = &found["stillReplicating"][0]["statements"];
     assert_eq!(statements.as_array().map(Vec::len), Some(1), "{json}");
+    assert_eq!(statements[0]["bucket"]["accountId"], json!(two.abroad_id), "{json}");
     assert_eq!((&statements[0]["sid"], &found["unclear"]), (&json!(ours), &json!([])), "{json}");
     assert_eq!(sids(&two.policy().await?.context("policy")?).len(), 2, "reading deletes nothing");
 
