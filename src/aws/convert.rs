@@ -12,13 +12,11 @@ use aws_sdk_s3::error::BuildError;
 use aws_sdk_s3::types as s3;
 
 use crate::api::Switch;
+use crate::replication::configuration::ANY_PRIORITY;
 use crate::replication::{Configuration, Rule, RuleDestination, RuleFilter};
 
 /// The only number of minutes that S3 accepts for replication time and its metrics.
 const MINUTES: i32 = 15;
-
-/// The priority of a single rule to which the spec gives none: S3 requires one.
-const ANY_PRIORITY: i32 = 1;
 
 pub fn to_sdk(configuration: &Configuration) -> Result<s3::ReplicationConfiguration, BuildError> {
     let Configuration { role, rules } = configuration;

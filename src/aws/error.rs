@@ -180,6 +180,9 @@ pub fn is_throttling(code: &str) -> bool {
             | "ThrottledException"
             | "RequestLimitExceeded"
             | "SlowDown"
+            // S3 Batch Operations, by its troubleshooting page
+            // (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshooting-batch-operations.html>).
+            | "SlowDownError"
             | "TooManyRequestsException"
             | "RequestThrottled"
             | "RequestThrottledException"

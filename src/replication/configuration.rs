@@ -66,11 +66,15 @@ pub struct RuleDestination {
     pub metrics: Switch,
 }
 
+/// The priority that the operator sends for a single rule to which the spec gives none: S3 requires one of each rule with a
+/// filter (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-add-config.html>).
+pub const ANY_PRIORITY: i32 = 1;
+
 impl Configuration {
-    /// The configuration as S3 holds it once it was written: S3 gives a rule without a priority one.
+    /// The configuration as S3 holds it once it was written: the operator gives a rule without a priority one.
     pub fn as_held(&self) -> Configuration {
         let mut held = self.clone();
-        held.rules.values_mut().for_each(|rule| rule.priority = rule.priority.or(Some(1)));
+        held.rules.values_mut().for_each(|rule| rule.priority = rule.priority.or(Some(ANY_PRIORITY)));
         held
     }
 

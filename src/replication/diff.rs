@@ -237,7 +237,7 @@ fn rule_differences(want: &Rule, got: &Rule, own_account: &str) -> Vec<Field> {
     fields.0
 }
 
-/// If the spec leaves out the priority, any that AWS gave the rule is right. A rule of the first version of the schema
+/// If the spec leaves out the priority, any that the rule has in AWS is right. A rule of the first version of the schema
 /// has none, which is equal to any, because such rules cannot overlap.
 fn priority_differs(want: Option<i32>, got: Option<i32>) -> bool {
     matches!((want, got), (Some(want), Some(got)) if want != got)

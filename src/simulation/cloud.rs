@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::api::CallerIdentity;
-use crate::iam::arn::{account_of_arn, role_of_arn};
+use crate::iam::arn::account_of_arn;
 use crate::iam::compare::trusts_service;
 use crate::ports::{Cloud, QueueMessage};
 use crate::replication::backfill::role::BATCH_OPERATIONS;
@@ -209,21 +209,21 @@ impl SimulatedCloud {
     /// The account that the operator reaches under an `AwsAccount`.
     fn connect_to(&self, account: &Account) -> Read<String> {
         let id = &account.spec.account_id;
-        self.read(|world| match &account.spec.assume_role {
-            Some(role) if !world.trusting_accounts.contains(id) => {
-                Err(access_denied("sts:AssumeRole", &role.arn))
+        self.read(|world| {
+            let reached = match &account.spec.assume_role {
+                // The account of a session is that of its role
+                // (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>).
+                Some(role) => account_of_arn(&role.arn)
+                    .filter(|id| world.trusting_accounts.iter().any(|trusting| trusting == id))
+                    .ok_or_else(|| access_denied("sts:AssumeRole", &role.arn))?,
+                None => &world.own_account,
+            };
+            if reached == id {
+                return Ok(id.clone());
             }
-            Some(_) => Ok(id.clone()),
-            None if world.own_account == *id => Ok(id.clone()),
-            None => {
-                let detail = format!("it is in account {}, and spec.accountId is {id}", world.own_account);
-                Err(Failure::new(
-                    FailureClass::WrongAccount,
-                    "sts:GetCallerIdentity",
-                    account.name.clone(),
-                    detail,
-                ))
-            }
+            let detail = format!("it is in account {reached}, and spec.accountId is {id}");
+            let (class, action) = (FailureClass::WrongAccount, "sts:GetCallerIdentity");
+            Err(Failure::new(class, action, account.name.clone(), detail))
         })
     }
 }
@@ -334,8 +334,7 @@ impl Cloud for SimulatedCloud {
 
     async fn create_job(&self, clients: &SimulatedClients, request: &JobRequest) -> Read<String> {
         self.write(|world| {
-            let role =
-                account_of_arn(&request.role).and_then(|id| world.role(id, role_of_arn(&request.role)));
+            let role = world.role_by_arn(&request.role);
             let trusts =
                 |role: &SimulatedRole| trusts_service(&role.trust, BATCH_OPERATIONS) && role.policy.is_some();
             let assumable = role.is_some_and(trusts);
@@ -388,10 +387,13 @@ impl Cloud for SimulatedCloud {
                     default_retention: held.map(|held| held.objects.default_retention),
                 }
             };
-            let encrypted = world.buckets.get(&source.name).is_some_and(|held| held.objects.encrypted);
+            let action = "s3:GetEncryptionConfiguration";
+            let caller = clients.require(source.account_ref.as_deref(), action, &source.name);
+            let encrypted = caller.and_then(|caller| world.bucket(caller, source, action));
+            let encrypted = encrypted.map(|held| held.objects.encrypted);
             let all = std::iter::once(source).chain(destinations);
             let buckets = all.map(|address| (address.name.clone(), facts(address))).collect();
-            CanaryFacts { buckets, encrypted: Ok(encrypted) }
+            CanaryFacts { buckets, encrypted }
         });
         denied.of_canary(&mut found);
         Ok(found)

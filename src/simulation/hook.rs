@@ -31,7 +31,7 @@ use crate::replication::{
 use crate::simulation::denials::{
     GET_BUCKET_POLICY, GET_BUCKET_VERSIONING, GET_REPLICATION, GET_ROLE, GET_ROLE_POLICY,
 };
-use crate::simulation::world::access_denied;
+use crate::simulation::world::{access_denied, fail};
 
 /// A call that is about to be made.
 #[derive(Clone, Debug, PartialEq)]
@@ -202,7 +202,7 @@ impl std::fmt::Display for Call {
 pub enum Choice {
     /// It is made and answered.
     Answer,
-    /// It fails and has no effect.
+    /// It fails and has no effect. `Invalid` where a bucket policy is written: S3 does not know a role in it yet.
     FailBefore(FailureClass),
     /// It takes effect, and its answer is lost.
     FailAfter,
@@ -252,8 +252,16 @@ impl<P> Hooked<P> {
 
     async fn aws<T>(&self, call: Call, answer: impl Future<Output = Read<T>>) -> Read<T> {
         let (words, action) = (call.to_string(), call.action().unwrap_or("simulated"));
+        let names_roles = matches!(call, Call::WriteBucketPolicy(_));
         let lost = |class| match class {
             FailureClass::Denied => Err(access_denied(action, &words)),
+            // IAM may take a moment to show a new role everywhere
+            // (<https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html>), and S3 refuses a policy with a role
+            // that it does not find (<https://repost.aws/knowledge-center/s3-invalid-principal-in-policy-error>).
+            FailureClass::Invalid if names_roles => {
+                let answer = ("MalformedPolicy", "Invalid principal in policy");
+                Err(fail(FailureClass::Invalid, action, &words, answer))
+            }
             class => Err(Failure::new(class, "simulated", words.clone(), "the call failed")),
         };
         match self.decide(call).await {

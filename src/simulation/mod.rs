@@ -27,4 +27,4 @@ pub use cluster::SimulatedCluster;
 pub use hook::{Call, Choice, Hook, Hooked};
 pub use jobs::{Jobs, SimulatedJob};
 pub use operator::SimulatedOperator;
-pub use world::{SimulatedBucket, SimulatedRole, World};
+pub use world::{DEAD_PRINCIPAL, SimulatedBucket, SimulatedRole, World};

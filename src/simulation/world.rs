@@ -141,6 +141,30 @@ impl World {
         self.roles.get_mut(&key(account_id, name))
     }
 
+    /// The role with exactly this ARN, its path included.
+    pub fn role_by_arn(&self, arn: &str) -> Option<&SimulatedRole> {
+        self.role(account_of_arn(arn)?, role_of_arn(arn)).filter(|role| role.arn == arn)
+    }
+
+    /// Deletes a bucket, as its owner may: all versions in it have to be deleted before
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteBucket.html>).
+    ///
+    /// # Errors
+    /// What S3 answers.
+    pub fn delete_bucket(&mut self, name: &str) -> Read<()> {
+        let action = "s3:DeleteBucket";
+        let Some(bucket) = self.buckets.get(name) else {
+            let code = ("NoSuchBucket", "The specified bucket does not exist");
+            return Err(fail(FailureClass::NoSuchBucket, action, name, code));
+        };
+        if !bucket.objects.versions.is_empty() {
+            let code = ("BucketNotEmpty", "The bucket you tried to delete is not empty");
+            return Err(fail(FailureClass::Conflict, action, name, code));
+        }
+        self.buckets.remove(name);
+        Ok(())
+    }
+
     /// A bucket, as one account asks for it under the owner and the Region that the request names.
     pub(super) fn bucket(
         &self,
@@ -328,23 +352,31 @@ impl World {
                 Some(_) => {}
             }
         }
-        let mut held = configuration.clone();
-        for rule in held.rules.values_mut() {
-            // S3 gives the only rule a priority.
-            rule.priority = rule.priority.or(Some(1));
-        }
-        self.bucket_mut(caller, source, action)?.configuration = Some(held);
+        self.bucket_mut(caller, source, action)?.configuration = Some(configuration.as_held());
         Ok(())
     }
 
-    /// Suspends versioning, as its owner may: not of a bucket that replicates.
+    /// Suspends versioning, as its owner may: not of a bucket that replicates
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-and-other-bucket-configs.html>) or has Object
+    /// Lock (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-managing.html>).
     ///
     /// # Errors
-    /// `InvalidBucketState`, as S3 answers.
+    /// `InvalidBucketState`, which S3 documents as "not valid with the current state of the bucket"
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>). The words are those of public reports
+    /// (<https://github.com/nozaq/terraform-aws-remote-state-s3-backend/issues/59>,
+    /// <https://github.com/versity/versitygw/issues/838>).
     pub fn suspend_versioning(&mut self, name: &str) -> Read<()> {
         let Some(bucket) = self.buckets.get_mut(name) else { return Ok(()) };
-        if bucket.configuration.is_some() {
-            let detail = "A replication configuration is present on this bucket, so you cannot change the versioning state. To change the versioning state, first delete the replication configuration.";
+        let reason = match bucket {
+            SimulatedBucket { configuration: Some(_), .. } => Some(
+                "A replication configuration is present on this bucket, so you cannot change the versioning state. To change the versioning state, first delete the replication configuration.",
+            ),
+            SimulatedBucket { object_lock: true, .. } => Some(
+                "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.",
+            ),
+            _ => None,
+        };
+        if let Some(detail) = reason {
             return Err(fail(
                 FailureClass::Conflict,
                 "s3:PutBucketVersioning",
@@ -397,8 +429,7 @@ impl World {
         if principal == "*" || is_account(principal) || principal.ends_with(":root") {
             return true;
         }
-        let role = account_of_arn(principal).and_then(|id| self.role(id, role_of_arn(principal)));
-        role.is_some_and(|role| role.arn == principal)
+        self.role_by_arn(principal).is_some()
     }
 
     /// Whether the operator may read something.
@@ -490,7 +521,7 @@ pub fn access_denied(action: &'static str, subject: &str) -> Failure {
 }
 
 /// The statements of a policy, which may hold one without a list around it.
-fn statements(policy: Option<&Value>) -> Vec<&Value> {
+pub(super) fn statements(policy: Option<&Value>) -> Vec<&Value> {
     match policy.and_then(|policy| policy.get("Statement")) {
         Some(Value::Array(statements)) => statements.iter().collect(),
         Some(one) => vec![one],
@@ -499,7 +530,7 @@ fn statements(policy: Option<&Value>) -> Vec<&Value> {
 }
 
 /// The AWS principals that a policy names.
-fn principals(policy: Option<&Value>) -> Vec<String> {
+pub(super) fn principals(policy: Option<&Value>) -> Vec<String> {
     let named = statements(policy).into_iter().filter_map(|s| match s.get("Principal")? {
         Value::Object(kinds) => kinds.get("AWS"),
         any => Some(any),
@@ -528,6 +559,7 @@ mod tests {
     use super::*;
     use crate::iam::bucket_policy::statements as policy_statements;
     use crate::iam::document::PolicyDocument;
+    use crate::replication::health::canary::{CanaryObject, VersionAt, WrittenCanary};
 
     const HERE: &str = "111122223333";
 
@@ -609,5 +641,25 @@ mod tests {
         assert_ne!(one.canonical(), other.canonical());
         one.execute(HERE, &Step::DeleteRole { role: "orders".into() }).unwrap();
         assert_eq!(one.canonical(), other.canonical());
+    }
+
+    #[test]
+    fn versioning_is_not_suspended_where_objects_replicate_or_are_locked_and_a_bucket_with_versions_stays() {
+        let mut world = world_with_buckets();
+        let orders = || address("orders", "us-east-1");
+        world.execute(HERE, &Step::EnableVersioning { bucket: orders() }).unwrap();
+        let bucket = world.buckets.get_mut("orders").unwrap();
+        bucket.object_lock = true;
+        assert_eq!(code(world.suspend_versioning("orders")), "InvalidBucketState");
+        let bucket = world.buckets.get_mut("orders").unwrap();
+        bucket.object_lock = false;
+        bucket.configuration = Some(Configuration { role: String::new(), rules: BTreeMap::new() });
+        assert_eq!(code(world.suspend_versioning("orders")), "InvalidBucketState");
+        let canary = CanaryObject { bucket: orders(), key: "canary".into(), tags: BTreeMap::new() };
+        let WrittenCanary { version, .. } = world.put_object(HERE, &canary).unwrap();
+        assert_eq!(code(world.delete_bucket("orders")), "BucketNotEmpty");
+        world.delete_version(HERE, &VersionAt { bucket: orders(), key: "canary".into(), version }).unwrap();
+        world.delete_bucket("orders").unwrap();
+        assert_eq!(code(world.delete_bucket("orders")), "NoSuchBucket");
     }
 }

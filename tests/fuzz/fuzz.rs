@@ -15,6 +15,7 @@ mod cloudwatch;
 mod connection;
 mod control;
 mod crd_schema;
+mod deleted_backfills;
 mod deletion_views;
 mod documents;
 mod engine;

@@ -32,9 +32,16 @@ pub async fn describe_job(aws: &AwsClient, address: &JobAddress, id: &str) -> Re
     let request = aws.s3control(region).describe_job().account_id(account).job_id(id);
     match aws.call(Operation::job(region, DESCRIBE_JOB, id), request.send()).await {
         Ok(answer) => described_job(&answer, id).map(Some),
-        Err(failure) if matches!(failure.code.as_str(), "NotFoundException" | "NoSuchJob") => Ok(None),
+        Err(failure) if names_no_job(&failure.code) => Ok(None),
         Err(failure) => Err(failure),
     }
+}
+
+/// Whether S3 says by a code that there is no such job. The API reference and the troubleshooting page name it by different
+/// codes (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_control_DescribeJob.html>,
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshooting-batch-operations.html>).
+pub fn names_no_job(code: &str) -> bool {
+    matches!(code, "NotFoundException" | "NoSuchJobException" | "NoSuchJob")
 }
 
 /// The job that an answer describes.

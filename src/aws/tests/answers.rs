@@ -5,15 +5,25 @@
 
 use serde_json::{Value, json};
 
+use crate::replication::backfill::Job;
+use crate::replication::health::canary::{BucketFacts, CanaryFacts};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::{FailureClass, Observed, ObservedBucket, ObservedRole};
 
 /// A read, with its content as JSON.
-fn read<T>(read: &Read<T>, content: impl FnOnce(&T) -> Value) -> Value {
+pub fn read<T>(read: &Read<T>, content: impl FnOnce(&T) -> Value) -> Value {
     match read {
         Ok(found) => content(found),
         Err(failure) => json!({"failure": format!("{:?}", failure.class)}),
+    }
+}
+
+/// A read, with its content or the class and the code of its failure.
+pub fn coded<T>(answer: &Read<T>, content: impl FnOnce(&T) -> Value) -> Value {
+    match answer {
+        Ok(found) => content(found),
+        Err(failure) => json!({"failure": format!("{:?}", failure.class), "code": failure.code}),
     }
 }
 
@@ -47,7 +57,7 @@ pub fn observed(answer: &Read<Observed>) -> Value {
         } = observed;
         let by_name = |name: &String, value: Value| (name.clone(), value);
         let destinations = destinations.iter().map(|(name, held)| by_name(name, bucket(held)));
-        let former_roles = former_roles.iter().map(|(name, held)| by_name(name, read(held, maybe_role)));
+        let former_roles = former_roles.iter().map(|(name, held)| by_name(name, read(held, found_role)));
         // A bucket that is gone has no policy; whether it is asked for depends on what is remembered of the bucket.
         let is_gone = |held: &Read<Option<Value>>| {
             held.as_ref().is_err_and(|failure| failure.class == FailureClass::NoSuchBucket)
@@ -69,7 +79,7 @@ pub fn observed(answer: &Read<Observed>) -> Value {
             "destinations": destinations.collect::<serde_json::Map<_, _>>(),
             "configuration": read(configuration, |held| json!(held)),
             "unknown elements": unknown_elements,
-            "role": read(role, maybe_role),
+            "role": read(role, found_role),
             "former roles": former_roles.collect::<serde_json::Map<_, _>>(),
             "bucket policies": policies.collect::<serde_json::Map<_, _>>(),
             "keys": keys.collect::<serde_json::Map<_, _>>(),
@@ -104,8 +114,42 @@ fn bucket(bucket: &ObservedBucket) -> Value {
     json!([read(region, |region| json!(region)), versioning, owner_confirmed])
 }
 
-fn maybe_role(found: &Option<ObservedRole>) -> Value {
+fn found_role(found: &Option<ObservedRole>) -> Value {
     found.as_ref().map_or(Value::Null, role)
+}
+
+pub fn maybe_role(answer: &Read<Option<ObservedRole>>) -> Value {
+    read(answer, found_role)
+}
+
+/// A job, without the times of its own.
+pub fn job(answer: &Read<Option<Job>>) -> Value {
+    read(answer, |found| {
+        let Some(job) = found else { return Value::Null };
+        let Job {
+            id: _,
+            state,
+            total,
+            succeeded,
+            failed,
+            failure_reasons,
+            update_reason,
+            created: _,
+            terminated: _,
+        } = job;
+        json!([state.to_string(), total, succeeded, failed, failure_reasons.len(), update_reason])
+    })
+}
+
+pub fn facts(answer: &Read<CanaryFacts>) -> Value {
+    read(answer, |CanaryFacts { buckets, encrypted }| {
+        let bucket = |BucketFacts { mfa_delete, default_retention }: &BucketFacts| {
+            json!([read(mfa_delete, |held| json!(held)), read(default_retention, |held| json!(held))])
+        };
+        let buckets = buckets.iter().map(|(name, held)| (name.clone(), bucket(held)));
+        let buckets = buckets.collect::<serde_json::Map<_, _>>();
+        json!([buckets, read(encrypted, |held| json!(held))])
+    })
 }
 
 fn role(role: &ObservedRole) -> Value {

@@ -5,8 +5,12 @@
 //! of everyday needs, and `AGREEMENT_SEED` other ones.
 
 mod answers;
+mod canaries;
+mod connections;
 mod incomplete;
+mod jobs;
 mod program;
+mod program_parts;
 mod stage;
 
 use futures::StreamExt;

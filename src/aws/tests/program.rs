@@ -1,7 +1,8 @@
 //! Random programs: what the controllers may ask of AWS, and what others do there.
 //!
 //! In: a seed, and the names on a stage. Out: acts. The same seed gives the same acts on every stage, but for the names.
-//! Most acts make sense one after the other; the others name a bucket that is missing, another Region or owner.
+//! Most acts make sense one after the other; the others name a bucket that is missing, another Region or owner. Acts about
+//! canaries, jobs and connections are drawn in `program_parts.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +10,9 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 use crate::api::Switch;
+use crate::aws::tests::canaries::CanaryAct;
+use crate::aws::tests::connections::ConnectionAct;
+use crate::aws::tests::jobs::JobAct;
 use crate::aws::tests::stage::{AWAY, HOME, Names, THERE, id};
 use crate::iam::bucket_policy::{self, MAX_BUCKET_POLICY};
 use crate::iam::document::{PolicyDocument, trust_policy};
@@ -18,13 +22,13 @@ use crate::replication::{
 };
 
 /// The acts of a program.
-pub const LENGTH: usize = 24;
+pub const LENGTH: usize = 36;
 
-const ROLES: [&str; 2] = ["orders-role", "second-role"];
+pub(super) const ROLES: [&str; 2] = ["orders-role", "second-role"];
 const BOUNDARY: &str = "arn:aws:iam::aws:policy/AmazonS3FullAccess";
 
 /// How each kind of act is written.
-pub const KINDS: [&str; 22] = [
+pub const KINDS: [&str; 39] = [
     "Execute(EnableVersioning",
     "Execute(CreateRole",
     "Execute(UpdateTrustPolicy",
@@ -39,8 +43,25 @@ pub const KINDS: [&str; 22] = [
     "Execute(DeleteRole ",
     "WritePolicy",
     "ReadPolicy",
+    "ReadRole",
     "Observe(",
     "ObserveForDeletion(",
+    "Canary(Facts",
+    "Canary(Put",
+    "Canary(ReadStatus",
+    "Canary(List",
+    "Canary(Delete ",
+    "Canary(DeleteListed",
+    "Job(Create",
+    "Job(Describe",
+    "Job(Find",
+    "Job(Update",
+    "Job(Put",
+    "Job(Advance",
+    "Job(Forget",
+    "Connection(Connect",
+    "Connection(Verify",
+    "Connection(Trust",
     "Outside(SuspendVersioning",
     "Outside(DeleteBucket",
     "Outside(CreateBucket",
@@ -55,8 +76,12 @@ pub enum Act {
     Execute(Step),
     WritePolicy(BucketAddress, Option<Value>),
     ReadPolicy(BucketAddress),
+    ReadRole { name: String, with_policy: bool },
     Observe(ReadSet),
     ObserveForDeletion(DeletionReadSet),
+    Canary(CanaryAct),
+    Job(JobAct),
+    Connection(ConnectionAct),
     Outside(Outside),
 }
 
@@ -88,18 +113,18 @@ pub fn draw(seed: u64, names: &Names) -> Vec<Act> {
     acts
 }
 
-struct Draw<'a> {
-    rng: Rng,
-    names: &'a Names,
+pub(super) struct Draw<'a> {
+    pub(super) rng: Rng,
+    pub(super) names: &'a Names,
 }
 
 impl Draw<'_> {
     /// Whether something happens that does so once in `times`.
-    fn once_in(&mut self, times: u8) -> bool {
+    pub(super) fn once_in(&mut self, times: u8) -> bool {
         self.rng.u8(0..times) == 0
     }
 
-    fn one_of<T: Clone>(&mut self, all: &[T]) -> T {
+    pub(super) fn one_of<T: Clone>(&mut self, all: &[T]) -> T {
         all[self.rng.usize(0..all.len())].clone()
     }
 
@@ -108,14 +133,37 @@ impl Draw<'_> {
         let versioned = [&orders, &copies, &replicas]
             .map(|bucket| Act::Execute(Step::EnableVersioning { bucket: self.right_address(bucket) }));
         let role = ROLES[0].to_owned();
-        let create = Step::CreateRole { role: role.clone(), documents: self.role_documents() };
-        let document = policy_of(&orders, &copies);
-        let put = Step::PutRolePolicy { role, document, expands: false };
-        versioned.into_iter().chain([Act::Execute(create), Act::Execute(put)]).collect()
+        let documents = self.role_documents();
+        let arn = format!("arn:aws:iam::{}:role{}{role}", self.names.here, documents.path);
+        let create = Step::CreateRole { role: role.clone(), documents };
+        let put =
+            Step::PutRolePolicy { role, document: policy_of(&orders, &[&copies, &replicas]), expands: false };
+        let steps = [Act::Execute(create), Act::Execute(put)];
+        let replicating = if self.once_in(3) { Vec::new() } else { self.replicating(&arn) };
+        versioned.into_iter().chain(steps).chain(replicating).collect()
+    }
+
+    /// The policy of the destination in the other account, and a configuration with this role.
+    fn replicating(&mut self, role: &str) -> Vec<Act> {
+        let Names { orders, replicas, .. } = self.names.clone();
+        let arn = format!("arn:aws:s3:::{replicas}");
+        let statements = bucket_policy::statements("S3Replication1", &[role.to_owned()], &arn, false);
+        let policy = PolicyDocument::new(statements).to_value();
+        let configuration = Configuration { role: role.to_owned(), ..self.configuration() };
+        let put = Step::PutReplication {
+            bucket: self.right_address(&orders),
+            configuration,
+            lacking: Default::default(),
+        };
+        vec![Act::WritePolicy(self.right_address(&replicas), Some(policy)), Act::Execute(put)]
     }
 
     fn act(&mut self) -> Act {
-        match self.rng.u8(0..100) {
+        match self.rng.u8(0..150) {
+            100..118 => Act::Canary(self.canary()),
+            118..136 => Act::Job(self.job()),
+            136..144 => Act::Connection(self.connection()),
+            144..150 => Act::ReadRole { name: self.role(), with_policy: self.once_in(2) },
             0..52 => Act::Execute(self.step()),
             52..62 => {
                 let bucket = self.address();
@@ -129,13 +177,13 @@ impl Draw<'_> {
         }
     }
 
-    fn bucket(&mut self) -> String {
+    pub(super) fn bucket(&mut self) -> String {
         let Names { orders, copies, replicas, .. } = self.names;
         let all = [orders, copies, replicas].map(String::clone);
         self.one_of(&all)
     }
 
-    fn right_address(&mut self, bucket: &str) -> BucketAddress {
+    pub(super) fn right_address(&mut self, bucket: &str) -> BucketAddress {
         let (region, owner) = self.names.home_of(bucket);
         BucketAddress {
             name: bucket.to_owned(),
@@ -146,7 +194,7 @@ impl Draw<'_> {
     }
 
     /// An address, which is wrong now and then in one way.
-    fn address(&mut self) -> BucketAddress {
+    pub(super) fn address(&mut self) -> BucketAddress {
         let bucket = self.bucket();
         let right = self.right_address(&bucket);
         match self.rng.u8(0..16) {
@@ -180,7 +228,7 @@ impl Draw<'_> {
         }
     }
 
-    fn role_arn(&mut self) -> String {
+    pub(super) fn role_arn(&mut self) -> String {
         let role = self.role();
         let path = self.one_of(&["/s3-replication/", "/"]);
         format!("arn:aws:iam::{}:role{path}{role}", self.names.here)
@@ -211,7 +259,7 @@ impl Draw<'_> {
             }
             10..12 => {
                 let to = self.bucket();
-                let document = policy_of(&self.names.orders, &to);
+                let document = policy_of(&self.names.orders, &[&to]);
                 Step::PutRolePolicy { role: self.role(), document, expands: false }
             }
             12..18 => {
@@ -239,7 +287,11 @@ impl Draw<'_> {
 
     fn configuration(&mut self) -> Configuration {
         let number = self.rng.usize(1..4);
-        let rules = (1..=number).map(|n| (format!("rule-{n}"), self.rule(n))).collect();
+        let mut rules: BTreeMap<String, Rule> =
+            (1..=number).map(|n| (format!("rule-{n}"), self.rule(n))).collect();
+        if number == 1 && self.once_in(2) {
+            rules.values_mut().for_each(|rule| rule.priority = None);
+        }
         Configuration { role: self.role_arn(), rules }
     }
 
@@ -382,11 +434,13 @@ impl Draw<'_> {
 
 const UNKNOWN_KEY: &str = "00000000-0000-0000-0000-000000000000";
 
-fn policy_of(source: &str, destination: &str) -> String {
+fn policy_of(source: &str, destinations: &[&str]) -> String {
+    let destinations: Vec<String> =
+        destinations.iter().map(|bucket| format!("arn:aws:s3:::{bucket}/*")).collect();
     json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": "s3:GetObjectVersionForReplication",
             "Resource": format!("arn:aws:s3:::{source}/*")},
-        {"Effect": "Allow", "Action": "s3:ReplicateObject", "Resource": format!("arn:aws:s3:::{destination}/*")},
+        {"Effect": "Allow", "Action": "s3:ReplicateObject", "Resource": destinations},
     ]})
     .to_string()
 }

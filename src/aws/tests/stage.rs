@@ -23,11 +23,13 @@ use serde_json::{Value, json};
 use crate::api::{AssumeRole, AwsAccountSpec};
 use crate::aws::account::credentials::Environment;
 use crate::aws::tests::answers;
+use crate::aws::tests::canaries::Canaries;
+use crate::aws::tests::jobs::MadeJobs;
 use crate::aws::tests::program::{Act, Outside};
 use crate::aws::{AwsConnector, AwsMetrics, CallSettings, Rates, ResourceClients};
 use crate::ports::Cloud;
 use crate::replication::{Account, Accounts, ResourceId, Step};
-use crate::simulation::{SimulatedClients, SimulatedCloud, World};
+use crate::simulation::{DEAD_PRINCIPAL, SimulatedClients, SimulatedCloud, World};
 
 pub const HOME: &str = "us-east-1";
 pub const AWAY: &str = "eu-west-1";
@@ -80,12 +82,14 @@ impl Names {
 /// Both implementations, after the same acts.
 pub struct Stage {
     pub names: Names,
-    proxy: Proxy,
-    endpoint: String,
-    simulated: SimulatedCloud,
-    simulated_clients: SimulatedClients,
-    real: AwsConnector,
-    real_clients: ResourceClients,
+    pub(super) proxy: Proxy,
+    pub(super) endpoint: String,
+    pub(super) simulated: SimulatedCloud,
+    pub(super) simulated_clients: SimulatedClients,
+    pub(super) real: AwsConnector,
+    pub(super) real_clients: ResourceClients,
+    pub(super) canaries: Canaries,
+    pub(super) jobs: MadeJobs,
 }
 
 fn account() -> String {
@@ -98,10 +102,7 @@ impl Stage {
         let created = Clients::new(endpoint, &here).kms(AWAY).create_key().send().await?;
         let key = created.key_metadata.and_then(|key| key.arn).context("no key")?;
         let names = Names::new(&here, &there, &key);
-        let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow",
-            "Principal": {"AWS": format!("arn:aws:iam::{here}:root")}, "Action": "sts:AssumeRole"}]});
-        let iam = Clients::new(endpoint, &there).iam();
-        iam.create_role().role_name("operator").assume_role_policy_document(trust.to_string()).send().await?;
+        create_operator_role(endpoint, &names).await?;
         let mut world = World::new(&here);
         world.trusting_accounts = vec![there.clone()];
         world.keys.insert(key, "Enabled".to_owned());
@@ -116,6 +117,8 @@ impl Stage {
             endpoint: endpoint.to_owned(),
             simulated,
             real,
+            canaries: Canaries::default(),
+            jobs: MadeJobs::default(),
         };
         for bucket in [&stage.names.orders, &stage.names.copies, &stage.names.replicas] {
             stage.create_bucket(bucket).await?;
@@ -130,9 +133,10 @@ impl Stage {
         match act {
             Act::Execute(step) => {
                 let done = simulated.execute(of_simulated, step).await;
+                let deleted = self.role_to_delete(step).await;
                 let really = real.execute(of_real, step).await;
-                if let (Step::DeleteRole { role }, Ok(())) = (step, &really) {
-                    self.show_dead_principals(role).await;
+                if let (Some(arn), Ok(())) = (deleted, &really) {
+                    self.show_dead_principal(&arn).await;
                 }
                 (answers::written(&done), answers::written(&really))
             }
@@ -144,6 +148,13 @@ impl Stage {
                 answers::policy(&simulated.read_bucket_policy(of_simulated, bucket).await),
                 answers::policy(&real.read_bucket_policy(of_real, bucket).await),
             ),
+            Act::ReadRole { name, with_policy } => (
+                answers::maybe_role(&simulated.read_role(of_simulated, name, *with_policy).await),
+                answers::maybe_role(&real.read_role(of_real, name, *with_policy).await),
+            ),
+            Act::Canary(act) => self.perform_canary(act).await,
+            Act::Job(act) => self.perform_job(act).await,
+            Act::Connection(act) => self.perform_connection(act).await,
             Act::Observe(read_set) => (
                 answers::observed(&simulated.observe(of_simulated, read_set).await),
                 answers::observed(&real.observe(of_real, read_set).await),
@@ -191,7 +202,7 @@ impl Stage {
                 (possible, request.send().await.is_ok())
             }
             Outside::DeleteBucket(bucket) => {
-                let gone = self.simulated.with(|world| world.buckets.remove(bucket).is_some());
+                let gone = self.simulated.with(|world| world.delete_bucket(bucket).is_ok());
                 let (s3, ..) = self.past_proxy(bucket);
                 let really = s3.delete_bucket().bucket(bucket).send().await.is_ok();
                 self.proxy.clear();
@@ -251,18 +262,66 @@ impl Stage {
         }
     }
 
-    /// Does what S3 does and the emulator does not: in bucket policies it shows an id in place of a role that was
-    /// deleted
-    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-bucket-user-policy-specifying-principal-intro.html>).
-    async fn show_dead_principals(&self, _role: &str) {
+    /// The ARN of the role that a step deletes.
+    async fn role_to_delete(&self, step: &Step) -> Option<String> {
+        let Step::DeleteRole { role } = step else { return None };
+        let iam = Clients::new(&self.endpoint, &self.names.here).iam();
+        Some(iam.get_role().role_name(role).send().await.ok()?.role?.arn)
+    }
+
+    /// Does what S3 does and the emulator does not: in bucket policies, the ARN of a role that was deleted becomes its
+    /// unique id
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-bucket-user-policy-specifying-principal-intro.html>,
+    /// <https://repost.aws/knowledge-center/iam-resource-policy-format>). Everything else in the emulator stays as it is.
+    async fn show_dead_principal(&self, arn: &str) {
         for bucket in [&self.names.orders, &self.names.copies, &self.names.replicas] {
-            let policy = self.simulated.with(|world| world.buckets.get(bucket)?.policy.clone());
-            let Some(policy) = policy else { continue };
             let (s3, ..) = self.past_proxy(bucket);
             // A bucket that is gone has no policy.
-            let _ = s3.put_bucket_policy().bucket(bucket).policy(policy.to_string()).send().await;
+            let Ok(held) = s3.get_bucket_policy().bucket(bucket).send().await else { continue };
+            let held: Value = serde_json::from_str(held.policy().unwrap_or_default()).unwrap();
+            let shown = with_dead_principal(&held, arn);
+            if shown != held {
+                s3.put_bucket_policy().bucket(bucket).policy(shown.to_string()).send().await.unwrap();
+            }
         }
     }
+
+    pub(super) async fn create_operator_role(&self) -> Result<()> {
+        create_operator_role(&self.endpoint, &self.names).await
+    }
+
+    pub(super) async fn delete_operator_role(&self) -> Result<()> {
+        let iam = Clients::new(&self.endpoint, &self.names.there).iam();
+        iam.delete_role().role_name("operator").send().await?;
+        Ok(())
+    }
+}
+
+/// A policy with the id of a deleted role in place of its ARN, wherever a statement names it as a principal.
+fn with_dead_principal(policy: &Value, arn: &str) -> Value {
+    let mut shown = policy.clone();
+    let replace = |name: &mut Value| {
+        if name == arn {
+            *name = json!(DEAD_PRINCIPAL);
+        }
+    };
+    for statement in shown["Statement"].as_array_mut().into_iter().flatten() {
+        match statement.pointer_mut("/Principal/AWS") {
+            Some(Value::Array(names)) => names.iter_mut().for_each(replace),
+            Some(name) => replace(name),
+            None => {}
+        }
+    }
+    shown
+}
+
+/// Makes the role in the second account that the operator assumes.
+async fn create_operator_role(endpoint: &str, Names { here, there, .. }: &Names) -> Result<()> {
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow",
+        "Principal": {"AWS": format!("arn:aws:iam::{here}:root")}, "Action": "sts:AssumeRole"}]});
+    let iam = Clients::new(endpoint, there).iam();
+    iam.create_role().role_name("operator").assume_role_policy_document(trust.to_string()).send().await?;
+    Ok(())
 }
 
 /// The resource for which everything is done.

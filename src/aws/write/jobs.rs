@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use crate::api::ReportScope;
 use crate::aws::account::client::AwsClient;
 use crate::aws::account::operation::Operation;
+use crate::aws::read::jobs::names_no_job;
 use crate::replication::backfill::{JobAddress, JobReport, JobRequest, JobUpdate};
 use crate::replication::observed::Read;
 use crate::replication::{Failure, FailureClass};
@@ -135,8 +136,8 @@ pub async fn update_job(aws: &AwsClient, address: &JobAddress, id: &str, update:
         .requested_job_status(RequestedJobStatus::from(update.requested()))
         .status_update_reason(update.because());
     match aws.call(Operation::job(region, UPDATE_JOB, id), request.send()).await {
-        // The job has gone on meanwhile: the next check shows where it is.
-        Err(failure) if failure.code == "JobStatusException" => Ok(()),
+        // The job has gone on meanwhile, or is gone: the next check shows where it is.
+        Err(failure) if failure.code == "JobStatusException" || names_no_job(&failure.code) => Ok(()),
         result => result.map(drop),
     }
 }

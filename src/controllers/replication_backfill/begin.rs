@@ -154,7 +154,7 @@ async fn find<C: Cloud, K: Cluster>(
 }
 
 /// Where the source of the replication is, in any state of the replication.
-fn source_of_parent<C, K>(
+pub fn source_of_parent<C, K>(
     subject: &BackfillObject<'_>,
     spec: &ReplicationBackfillSpec,
     cx: &Context<C, K>,

@@ -3,10 +3,13 @@
 //! In: an object with a deletion timestamp, decodable or not. Out: nothing of the backfill is left in AWS but what the job
 //! did, or the finalizer stays and the status says why.
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::api::{ConditionType, FINALIZER, Reason, ReplicationBackfillStatus};
-use crate::controllers::replication_backfill::begin::begin;
+use crate::api::{
+    ConditionType, FINALIZER, Reason, ReplicationBackfillSpec, ReplicationBackfillStatus, ReplicationRef,
+};
+use crate::controllers::replication_backfill::begin::{begin, source_of_parent};
 use crate::controllers::replication_backfill::context::Context;
 use crate::controllers::replication_backfill::end::{how_long_it_may_appear, remove_role};
 use crate::controllers::replication_backfill::follow::follow;
@@ -14,6 +17,8 @@ use crate::controllers::replication_backfill::object::BackfillObject;
 use crate::controllers::replication_backfill::stop::Stop;
 use crate::ports::{Cloud, Cluster, Finalizers};
 use crate::replication::Refusal;
+use crate::replication::backfill::deleted_status::DeletedStatus;
+use crate::replication::backfill::request::description;
 use crate::runtime::action::Action;
 
 /// Cleans up and removes the finalizer; keeps it and reports why when that is not possible.
@@ -35,15 +40,14 @@ pub async fn delete<C: Cloud, K: Cluster>(
         return Ok(Action::await_change());
     }
     let part = |name: &str| live.data.get(name).cloned().unwrap_or_default();
-    subject.status = decode::<ReplicationBackfillStatus>(part("status")).unwrap_or_default();
+    let spec = subject.spec.cloned().unwrap_or_else(|| readable_spec(&part("spec")));
+    recall(subject, &part("status"), &spec, cx)?;
     let over = subject.status.finished_at.is_some();
     require_writes(subject, over, cx)?;
     if !over {
-        // The spec is not needed any more: a backfill that is being deleted asks for nothing.
-        let none = Default::default();
         let action = match subject.status.job_id.clone() {
             Some(id) => follow(subject, &id, cx).await?,
-            None => begin(subject, subject.spec.unwrap_or(&none), cx).await?,
+            None => begin(subject, &spec, cx).await?,
         };
         if subject.status.finished_at.is_none() {
             return Ok(action);
@@ -75,6 +79,43 @@ fn require_writes<C, K>(subject: &BackfillObject<'_>, over: bool, cx: &Context<C
     ))
 }
 
-fn decode<T: serde::de::DeserializeOwned>(value: Value) -> Option<T> {
-    serde_json::from_value(value).ok()
+/// A spec as far as a deletion needs it. A backfill that is being deleted asks for nothing, but the replication that it
+/// names knows where its job would be.
+fn readable_spec(held: &Value) -> ReplicationBackfillSpec {
+    let name = held.pointer("/replicationRef/name").and_then(Value::as_str).unwrap_or_default();
+    let named = ReplicationRef { name: name.to_owned() };
+    ReplicationBackfillSpec::deserialize(held)
+        .unwrap_or_else(|_| ReplicationBackfillSpec { replication_ref: named, ..Default::default() })
+}
+
+/// Reads what the status says of the job and its role, where it can be read; the rest follows from the backfill and from
+/// its replication.
+fn recall<C, K>(
+    subject: &mut BackfillObject<'_>,
+    held: &Value,
+    spec: &ReplicationBackfillSpec,
+    cx: &Context<C, K>,
+) -> Result<(), Refusal> {
+    let deleted_at = subject.metadata.deletion_timestamp.as_ref();
+    let mut found = DeletedStatus::read(held, &subject.id, deleted_at);
+    let lacks_source = found.lacks_source();
+    if lacks_source {
+        found.status.source = source_of_parent(subject, spec, cx);
+    }
+    let DeletedStatus { status, unreadable } = found.with_role(&subject.id);
+    (subject.status, subject.unreadable) = (status, unreadable);
+    if lacks_source && subject.status.source.is_none() {
+        return Err(job_is_nowhere(subject, spec));
+    }
+    Ok(())
+}
+
+fn job_is_nowhere(subject: &BackfillObject<'_>, spec: &ReplicationBackfillSpec) -> Refusal {
+    let message = format!(
+        "cannot delete: there may be a job, and neither status.source nor BucketReplication {} says where; in the account and Region of the source bucket, cancel the job with the description {} and delete role {}, then remove the finalizer {FINALIZER}",
+        spec.replication_ref.name,
+        description(&subject.id),
+        subject.id.backfill_role_name(),
+    );
+    Refusal::new(Reason::DeletionBlocked, ConditionType::Ready, message)
 }

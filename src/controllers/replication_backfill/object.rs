@@ -13,6 +13,7 @@ use crate::controllers::replication_backfill::context::Context;
 use crate::ports::{Finalizers, ObjectKey};
 use crate::replication::ResourceId;
 use crate::replication::backfill::BackfillContext;
+use crate::replication::backfill::deleted_status::Unreadable;
 
 /// A backfill whose spec may not be readable.
 pub struct BackfillObject<'a> {
@@ -21,6 +22,8 @@ pub struct BackfillObject<'a> {
     /// `None`: it cannot be decoded.
     pub spec: Option<&'a ReplicationBackfillSpec>,
     pub status: ReplicationBackfillStatus,
+    /// The fields of the status that cannot be read, of one that is being deleted.
+    pub unreadable: Unreadable,
     pub id: ResourceId,
 }
 
@@ -34,7 +37,8 @@ impl<'a> BackfillObject<'a> {
     ) -> BackfillObject<'a> {
         let status = cx.memory.status(&key.uid, cached, cx.shared.clock.now());
         let id = cx.shared.settings.resource_id(metadata);
-        BackfillObject { key, metadata, spec: object.map(|object| &object.spec), status, id }
+        let (spec, unreadable) = (object.map(|object| &object.spec), Unreadable::default());
+        BackfillObject { key, metadata, spec, status, unreadable, id }
     }
 
     pub fn has_finalizer(&self) -> bool {

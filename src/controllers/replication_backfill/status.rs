@@ -15,6 +15,7 @@ use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cluster, ClusterError, StatusField};
 use crate::replication::Refusal;
 use crate::replication::backfill::BackfillReported;
+use crate::replication::backfill::deleted_status::with_unreadable;
 use crate::replication::backfill::status::report;
 use crate::runtime::Error;
 use crate::runtime::action::Action;
@@ -97,15 +98,16 @@ pub async fn conclude<C, K: Cluster>(
 
 /// The fields by which the operator decides what to do next. A status is not written over one in which they differ from what
 /// was read: a former leader's late write would hide that the backfill has ended, or which job and role it has.
-fn decisive(read: &ReplicationBackfillStatus) -> Vec<StatusField> {
-    let ReplicationBackfillStatus { token, job_id, role, finished_at, .. } = read;
+fn decisive(subject: &BackfillObject<'_>) -> Vec<StatusField> {
+    let ReplicationBackfillStatus { token, job_id, role, finished_at, .. } = &subject.status;
     let all = [
         ("token", json!(token)),
         ("jobId", json!(job_id)),
         ("role", json!(role)),
         ("finishedAt", json!(finished_at)),
     ];
-    all.into_iter().filter(|_| !is_on(Mutant::EndOverwritten)).collect()
+    let as_held = |(field, value)| (field, subject.unreadable.get(field).cloned().unwrap_or(value));
+    all.into_iter().map(as_held).filter(|_| !is_on(Mutant::EndOverwritten)).collect()
 }
 
 /// Writes a status that differs from the one that is there, if that is still the one that was read.
@@ -119,12 +121,14 @@ async fn write<C, K: Cluster>(
         return Ok(());
     }
     cx.memory.begin_write(&subject.key.uid, &status, cx.shared.clock.now());
-    let read = decisive(&subject.status);
-    let written = cx.shared.cluster.set_status(subject.key, &json!(status), &read).await;
+    let read = decisive(subject);
+    let document = with_unreadable(&status, &subject.unreadable);
+    let written = cx.shared.cluster.set_status(subject.key, &document, &read).await;
     if written.is_err() {
         cx.memory.abandon_write(&subject.key.uid);
     }
     written?;
     subject.status = status;
+    subject.unreadable.retain(|field, value| document.get(*field) == Some(value));
     Ok(())
 }

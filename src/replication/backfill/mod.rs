@@ -3,6 +3,7 @@
 //! In: a `ReplicationBackfill`, its replication, and what S3 reports of the job. Out: why nothing begins yet, the job
 //! to ask for and its role, and what the status says. Pure, as everything in this folder's parent.
 
+pub mod deleted_status;
 pub mod job;
 pub mod job_verdict;
 pub mod least_privilege;

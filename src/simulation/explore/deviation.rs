@@ -11,6 +11,8 @@ pub use crate::simulation::explore::budget::{BUDGETS, Budget};
 #[derive(Clone, Copy)]
 pub enum Deviation {
     Fail,
+    /// S3 refuses a bucket policy, because IAM does not show a new role everywhere yet.
+    UnknownRole,
     /// AWS or the API server denies the call, or AWS one of the reads that it makes together: this once, or the action
     /// until someone allows it again at the end of the trace.
     Deny {
@@ -38,7 +40,7 @@ pub enum Deviation {
 impl Deviation {
     pub fn budget(&self) -> Budget {
         match self {
-            Deviation::Fail => Budget::Failures,
+            Deviation::Fail | Deviation::UnknownRole => Budget::Failures,
             Deviation::Deny { .. } => Budget::Denials,
             Deviation::LoseAnswer => Budget::LostAnswers,
             Deviation::AnswerStale => Budget::StaleAnswers,
@@ -56,6 +58,7 @@ impl fmt::Display for Deviation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Deviation::Fail => f.write_str("fails"),
+            Deviation::UnknownRole => f.write_str("knows-no-role"),
             Deviation::Deny { part, stays } => {
                 f.write_str(if *stays { "stays-denied" } else { "is-denied" })?;
                 part.map_or(Ok(()), |part| write!(f, "-{part}"))

@@ -357,6 +357,7 @@ fn parse(scene: &'static Scene, name: &str) -> Option<Deviation> {
     let number = |prefix: &str| name.strip_prefix(prefix)?.parse::<usize>().ok();
     let plain = [
         Deviation::Fail,
+        Deviation::UnknownRole,
         Deviation::LoseAnswer,
         Deviation::AnswerStale,
         Deviation::DieAfter,
@@ -409,6 +410,7 @@ pub fn unused_budgets(found: &[SceneResult]) -> Vec<Budget> {
     let acts = || SCENES.iter().flat_map(|scene| scene.acts).map(Deviation::Act);
     let plain = [
         Deviation::Fail,
+        Deviation::UnknownRole,
         Deviation::Deny { part: None, stays: false },
         Deviation::LoseAnswer,
         Deviation::AnswerStale,

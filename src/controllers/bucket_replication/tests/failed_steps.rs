@@ -102,6 +102,24 @@ fn a_bucket_policy_that_cannot_be_written_holds_back_only_the_rule_that_needs_it
     assert_eq!((scene.reason().as_str(), rules(&scene)), ("Applied", vec!["a".to_owned(), "b".to_owned()]));
 }
 
+/// IAM may show a new role everywhere only after a while.
+#[test]
+fn a_new_role_that_s3_does_not_know_yet_is_nobodys_fault_and_its_policy_is_written_later() {
+    let (mut scene, spec) = two_accounts();
+    let unknown = || scene.at(writes_policy_of("b-copies"), |_, _| Choice::FailBefore(FailureClass::Invalid));
+    (0..2).for_each(|_| unknown());
+    scene.apply(spec);
+    for _ in 0..2 {
+        let next = scene.check().unwrap().unwrap();
+        assert_eq!(scene.reason(), "Progressing", "{:#}", scene.status());
+        assert_eq!(scene.condition("Stalled"), Value::Null, "{:#}", scene.status());
+        assert!(next < Duration::from_secs(60), "it is tried again soon: {next:?}");
+        scene.clock.advance(next);
+    }
+    scene.check();
+    assert_eq!((scene.reason().as_str(), rules(&scene)), ("Applied", vec!["a".to_owned(), "b".to_owned()]));
+}
+
 #[test]
 fn a_bucket_policy_that_differs_and_still_admits_the_role_holds_back_no_rule() {
     let (mut scene, _) = replicating();

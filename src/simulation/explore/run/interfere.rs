@@ -28,6 +28,9 @@ impl Run {
                 let Some(waiting) = wire.waiting.get(index) else { return found };
                 let call = &waiting.call;
                 found.push(Deviation::Fail);
+                if matches!(call, Call::WriteBucketPolicy(_)) {
+                    found.push(Deviation::UnknownRole);
+                }
                 found.extend(self.denials(waiting));
                 if call.is_write() && !self.is_denied(waiting) {
                     found.extend([Deviation::LoseAnswer, Deviation::DieAfter]);
@@ -123,6 +126,9 @@ impl Run {
             (Deviation::AnswerOther(index), RunPoint::Call(_)) => self.answer(index, Choice::Answer, false),
             (Deviation::Fail, RunPoint::Call(i)) => {
                 self.answer(i, Choice::FailBefore(FailureClass::Unavailable), false)
+            }
+            (Deviation::UnknownRole, RunPoint::Call(i)) => {
+                self.answer(i, Choice::FailBefore(FailureClass::Invalid), false)
             }
             (Deviation::Deny { part, stays }, RunPoint::Call(i)) => return self.deny(i, part, stays),
             (Deviation::LoseAnswer, RunPoint::Call(i)) => self.answer(i, Choice::FailAfter, false),

@@ -42,6 +42,11 @@ pub(super) fn sentence(call: &Call, choice: Choice, stale: bool) -> String {
             let by = if call.right("").is_some() { "the API server" } else { "AWS" };
             format!("The operator asks to {call}, which {by} denies.")
         }
+        Choice::FailBefore(FailureClass::Invalid) if matches!(call, Call::WriteBucketPolicy(_)) => {
+            format!(
+                "The operator asks to {call}, which S3 refuses because it does not know a role in it yet."
+            )
+        }
         Choice::FailBefore(_) => format!("The operator asks to {call}, which fails without effect."),
         Choice::FailAfter => format!("The operator asks to {call}, which is done, and the answer is lost."),
         Choice::DieBefore => format!("The operator dies before it asks to {call}, and starts again."),

@@ -88,6 +88,12 @@ impl Owners {
         s3.get_bucket_replication().bucket(bucket).send().await.is_ok()
     }
 
+    /// Whether a bucket has Object Lock.
+    pub async fn locks(&self, bucket: &str, account: &str, region: &str) -> bool {
+        let s3 = Clients::new(&self.endpoint, account).s3(region);
+        s3.get_object_lock_configuration().bucket(bucket).send().await.is_ok()
+    }
+
     /// The owner that a bucket's ACL names is a hash of the account.
     async fn acl(&self, bucket: &str, account: &str, region: &str) -> Result<Ownership> {
         let s3 = Clients::new(&self.endpoint, account).s3(region);

@@ -99,6 +99,14 @@ pub(super) fn replicating() -> Refusal {
     Refusal::new(409, "InvalidBucketState", words)
 }
 
+/// The answer to a request to suspend the versioning of a bucket with Object Lock
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-managing.html>).
+pub(super) fn locking() -> Refusal {
+    let words =
+        "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.";
+    Refusal::new(409, "InvalidBucketState", words)
+}
+
 /// The answer to a change of a bucket with MFA delete without the code of the device.
 pub(super) fn mfa_needed() -> Refusal {
     Refusal::new(403, "AccessDenied", "Mfa Authentication must be used for this request")

@@ -235,8 +235,11 @@ async fn refuse(state: &State, asked: &Asked) -> Result<Option<Refusal>> {
             if !refusals::suspends(&call.body) {
                 return Ok(None);
             }
-            let replicating = state.owners.replicates(&call.subject, &call.account, &call.region).await;
-            Ok(replicating.then(refusals::replicating))
+            let Call { subject, account, region, .. } = call;
+            if state.owners.replicates(subject, account, region).await {
+                return Ok(Some(refusals::replicating()));
+            }
+            Ok(state.owners.locks(subject, account, region).await.then(refusals::locking))
         }
         _ => Ok(None),
     }
