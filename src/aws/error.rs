@@ -59,10 +59,17 @@ where
         Some(region) if class == FailureClass::WrongRegion => format!("{ELSEWHERE}{region}"),
         _ => detail,
     };
+    let (action, subject) = match denied(&detail) {
+        Some((named, resource)) if !named.eq_ignore_ascii_case(action) => {
+            let unnamed = || format!("a resource that {action} on {subject} needs");
+            (Cow::Owned(named), resource.unwrap_or_else(unnamed))
+        }
+        _ => (Cow::Borrowed(action), subject.to_owned()),
+    };
     Failure {
         class,
-        action: denied_action(&detail).map_or(Cow::Borrowed(action), Cow::Owned),
-        subject: subject.to_owned(),
+        action,
+        subject,
         code: match (code, status) {
             ("", _) if is_unreadable => String::new(),
             ("", Some(status)) => format!("HTTP {status}"),
@@ -146,7 +153,8 @@ pub fn name_region(failure: Failure, region: &str, home: &str) -> Failure {
             | "UnrecognizedClientException"
             | "AuthFailure"
     );
-    if !may_be_disabled || region.is_empty() || region == home {
+    let is_refused = failure.class == FailureClass::Credentials;
+    if !is_refused || !may_be_disabled || region.is_empty() || region == home {
         return failure;
     }
     let answer = failure.detail.trim_end_matches('.');
@@ -201,6 +209,7 @@ pub fn is_code(text: &str) -> bool {
 fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
     match code {
         _ if is_throttling(code) => FailureClass::Throttled,
+        _ if is_about_time(code, detail) => FailureClass::WrongClock,
         "OperationAborted"
         | "ConcurrentModification"
         | "ConcurrentModificationException"
@@ -208,6 +217,9 @@ fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
         | "EntityTemporarilyUnmodifiable" => FailureClass::Conflict,
         // IAM answers a full quota with 409; only a change of the account or of the spec frees it.
         "LimitExceeded" | "LimitExceededException" => FailureClass::Invalid,
+        // S3 answers it with 409, and it is no conflict: "The request is not valid for the current state of the bucket",
+        // such as a configuration for a bucket without versioning. Only a change of the bucket helps.
+        "InvalidBucketState" => FailureClass::Invalid,
         "NoSuchBucket" => FailureClass::NoSuchBucket,
         "NoSuchEntity" => FailureClass::NoSuchRole,
         "PermanentRedirect"
@@ -224,6 +236,7 @@ fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
         | "IDPCommunicationError"
         | "AuthFailure"
         | "SignatureDoesNotMatch"
+        | "InvalidSignatureException"
         | "UnrecognizedClientException"
         | "TokenRefreshRequired"
         | "MissingAuthenticationToken"
@@ -231,8 +244,8 @@ fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
         "AccessDenied" | "AccessDeniedException" | "AllAccessDisabled" | "UnauthorizedOperation" => {
             FailureClass::Denied
         }
-        // These are about the clock or the connection, not the request, although S3 sends 403 and 400.
-        "RequestTimeTooSkewed" | "RequestExpired" | "RequestTimeout" => FailureClass::Unavailable,
+        // It is about the connection, not the request, although S3 sends 400.
+        "RequestTimeout" => FailureClass::Unavailable,
         _ => match status {
             Some(301 | 307 | 308) => FailureClass::WrongRegion,
             Some(401 | 403) => FailureClass::Denied,
@@ -248,13 +261,37 @@ fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
     }
 }
 
-/// The action that AWS names as not authorized. It can differ from the one called: `PutBucketReplication` needs
-/// `iam:PassRole` too.
-fn denied_action(detail: &str) -> Option<String> {
+/// Whether AWS refuses the time of a request. S3 and EC2 have codes of their own for that; IAM, STS, KMS, SQS and others answer
+/// with the code of a wrong signature, and their words alone distinguish the two. Every SDK counts these codes as those of
+/// a wrong clock (<https://github.com/smithy-lang/smithy-typescript/blob/main/packages/service-error-classification/src/constants.ts>).
+fn is_about_time(code: &str, detail: &str) -> bool {
+    const WORDS: [&str; 2] = ["signature expired", "signature not yet current"];
+    match code {
+        "RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture" => true,
+        // Without a code, it is in the error of a source of credentials.
+        "SignatureDoesNotMatch" | "InvalidSignatureException" | "AuthFailure" | "" => {
+            let detail = detail.to_lowercase();
+            WORDS.iter().any(|words| detail.contains(words))
+        }
+        _ => false,
+    }
+}
+
+/// The action that AWS names as not authorized, and the resource if AWS names that too. The action can differ from the one
+/// called: `PutBucketReplication` needs `iam:PassRole` on the role, and `PutObject` a right on a KMS key.
+fn denied(detail: &str) -> Option<(String, Option<String>)> {
     let (_, rest) = detail.split_once("not authorized to perform: ")?;
     let action = rest.split(|c: char| c.is_whitespace() || c == ',').next()?;
     let action = action.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '*');
-    action.contains(':').then(|| action.to_owned())
+    let resource =
+        rest.split_once("on resource: ").and_then(|(_, resource)| match resource.strip_prefix('"') {
+            Some(quoted) => quoted.split('"').next(),
+            None => {
+                resource.split_whitespace().next().map(|word| word.trim_end_matches(['.', ',', ';', ')']))
+            }
+        });
+    let resource = resource.filter(|resource| !resource.is_empty()).map(str::to_owned);
+    action.contains(':').then(|| (action.to_owned(), resource))
 }
 
 /// AWS's message without what differs between two identical tries: times, ids of requests and hosts, and names of
@@ -330,7 +367,7 @@ mod tests {
         assert_eq!(classify("Throttling", Some(400), ""), FailureClass::Throttled);
         assert_eq!(classify("SlowDown", Some(503), ""), FailureClass::Throttled);
         assert_eq!(classify("OperationAborted", Some(409), ""), FailureClass::Conflict);
-        assert_eq!(classify("InvalidBucketState", Some(409), ""), FailureClass::Conflict);
+        assert_eq!(classify("InvalidBucketState", Some(409), ""), FailureClass::Invalid);
         assert_eq!(classify("InvalidRequest", Some(400), ""), FailureClass::Invalid);
         assert_eq!(classify("LimitExceeded", Some(409), ""), FailureClass::Invalid);
         assert_eq!(classify("", Some(301), ""), FailureClass::WrongRegion);
@@ -504,14 +541,89 @@ mod tests {
 
     #[test]
     fn the_action_named_by_aws_wins() {
+        let action = |detail: &str| denied(detail).map(|(action, _)| action);
         let detail = "User: arn:aws:iam::111122223333:user/op is not authorized to perform: iam:PassRole on resource: r";
-        assert_eq!(denied_action(detail).as_deref(), Some("iam:PassRole"));
+        assert_eq!(action(detail).as_deref(), Some("iam:PassRole"));
         for quoted in ["\"iam:PassRole\" on", "iam:PassRole.", "iam:PassRole"] {
             let detail = format!("is not authorized to perform: {quoted}");
-            assert_eq!(denied_action(&detail).as_deref(), Some("iam:PassRole"), "{detail}");
+            assert_eq!(action(&detail).as_deref(), Some("iam:PassRole"), "{detail}");
         }
-        assert_eq!(denied_action("Access Denied"), None);
+        assert_eq!(action("Access Denied"), None);
         let ended = "User: x is not authorized to perform: sts:AssumeRole.";
-        assert_eq!(denied_action(ended).as_deref(), Some("sts:AssumeRole"));
+        assert_eq!(action(ended).as_deref(), Some("sts:AssumeRole"));
+    }
+
+    fn said(status: u16, code: &str, message: &str, action: &'static str) -> Failure {
+        let metadata = ErrorMetadata::builder().code(code).message(message).build();
+        let response = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
+        failure(&SdkError::service_error(GetBucketReplicationError::generic(metadata), response), action, "b")
+    }
+
+    #[test]
+    fn the_remedy_of_a_denial_is_about_the_resource_that_aws_names_with_another_action() {
+        let user = "User: arn:aws:sts::111122223333:assumed-role/op/s is not authorized to perform:";
+        let (role, key) = ("arn:aws:iam::111122223333:role/r", "arn:aws:kms:eu-west-1:111122223333:key/1-2");
+        for (action, named, on, subject) in [
+            (
+                "s3:PutReplicationConfiguration",
+                "iam:PassRole",
+                format!(" on resource: {role} because no"),
+                role,
+            ),
+            ("s3:PutReplicationConfiguration", "iam:PassRole", format!(" on resource: {role}"), role),
+            ("s3:CreateJob", "iam:PassRole", format!(" on resource: {role}."), role),
+            ("s3:PutObject", "kms:GenerateDataKey", format!(" on resource: {key} because no"), key),
+            ("s3:PutObject", "kms:GenerateDataKey", format!(" on resource: \"{key}\" because no"), key),
+            ("iam:GetRole", "iam:ListRoles", " on resource: * because no".to_owned(), "*"),
+            (
+                "s3:PutObject",
+                "kms:Decrypt",
+                " on the resource associated with this ciphertext because the".to_owned(),
+                "a resource that s3:PutObject on b needs",
+            ),
+            // The operator knows best what it called for.
+            ("iam:GetRole", "iam:GetRole", format!(" on resource: {role} because no"), "b"),
+        ] {
+            let denied = said(403, "AccessDenied", &format!("{user} {named}{on}"), action);
+            assert_eq!((denied.action.as_ref(), denied.subject.as_str()), (named, subject), "{named}{on}");
+            let remedy = format!("; allow {named} on {subject} to the operator's identity");
+            assert!(denied.message().contains(&remedy), "{}", denied.message());
+        }
+    }
+
+    #[test]
+    fn a_wrong_clock_is_neither_a_matter_of_credentials_nor_of_the_request() {
+        let expired = "Signature expired: 20261123T101112Z is now earlier than 20261123T101612Z (20261123T102112Z - 5 min.)";
+        let early = "Signature not yet current: 20261123T103112Z is still later than 20261123T102112Z (20261123T101612Z + 5 min.)";
+        let mismatch = "The request signature we calculated does not match the signature you provided.";
+        let (wrong, refused) = (FailureClass::WrongClock, FailureClass::Credentials);
+        for (status, code, message, class) in [
+            (
+                403,
+                "RequestTimeTooSkewed",
+                "The difference between the request time and the current time is too large.",
+                wrong,
+            ),
+            (403, "RequestTimeTooSkewed", "", wrong),
+            (400, "RequestExpired", "Request has expired.", wrong),
+            (400, "RequestInTheFuture", "", wrong),
+            (403, "SignatureDoesNotMatch", expired, wrong),
+            (403, "SignatureDoesNotMatch", early, wrong),
+            (400, "InvalidSignatureException", expired, wrong),
+            (400, "InvalidSignatureException", early, wrong),
+            (401, "AuthFailure", early, wrong),
+            (403, "SignatureDoesNotMatch", mismatch, refused),
+            (400, "InvalidSignatureException", mismatch, refused),
+            (401, "AuthFailure", "AWS was not able to validate the provided access credentials", refused),
+            (400, "ExpiredToken", expired, refused),
+        ] {
+            let failed = said(status, code, message, "iam:GetRole");
+            assert_eq!(failed.class, class, "{code}: {message}");
+            let text = name_region(failed, "me-south-1", "us-east-1").message();
+            assert_eq!(text.contains("clock"), class == wrong, "{text}");
+            assert_eq!(text.contains("no valid AWS credentials"), class == refused, "{text}");
+            assert!(class != wrong || !text.contains("has not enabled that Region"), "{text}");
+        }
+        assert_eq!(classify("", None, "no credentials: SignatureDoesNotMatch: Signature expired: …"), wrong);
     }
 }

@@ -12,6 +12,10 @@ pub fn explain(failure: &Failure) -> String {
             "there are no valid AWS credentials in this environment; log in (aws sso login, or aws configure), or set AWS_PROFILE ({})",
             failure.answer()
         ),
+        FailureClass::WrongClock => format!(
+            "AWS refuses the time of the request: the clock of this machine is wrong; correct it ({})",
+            failure.answer()
+        ),
         _ => {
             let message = failure.message();
             // Its caller is this person.
@@ -30,6 +34,8 @@ mod tests {
         let failure = |class| Failure::new(class, "sts:GetCallerIdentity", "s", "no answer");
         let said = explain(&failure(FailureClass::Credentials));
         assert!(said.contains("AWS_PROFILE") && !said.contains("pod"), "{said}");
+        let said = explain(&failure(FailureClass::WrongClock));
+        assert!(said.contains("clock of this machine") && !said.contains("node"), "{said}");
         let said = explain(&failure(FailureClass::Unavailable));
         assert!(said.contains("no answer") && !said.contains("trying again"), "{said}");
     }

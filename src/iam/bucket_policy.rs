@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::iam::compare::compare;
+use crate::iam::arn::account_of_arn;
+use crate::iam::compare::{compare, effect_of, names_action, principals_of};
 use crate::iam::digest::sha256_prefix;
 use crate::iam::document::{PolicyDocument, Statement};
 use crate::mutants::{Mutant, is_on};
@@ -111,16 +112,28 @@ fn admitted_roles(statement: &Value) -> Vec<String> {
     }
 }
 
-/// Whether the statements of this Sid allow a role, by its ARN, an action.
+/// Whether the statements of this Sid allow a role, by its ARN, an action. Someone may have edited them: to wildcards, or to
+/// the role's whole account.
 pub fn admits(policy: Option<&Value>, sid: &str, role: &str, action: &str) -> bool {
-    let named = |value: Option<&Value>, wanted: &str| match value {
-        Some(Value::Array(items)) => items.iter().any(|item| item == wanted),
-        Some(item) => item == wanted,
-        None => false,
+    let account = account_of_arn(role);
+    let is_account = |name: &str| account.is_some_and(|id| name == id || account_of_root(name) == Some(id));
+    let is_role = |name: &str| name == role || name == "*" || is_account(name);
+    let names = |statement: &Value, key: &str| {
+        let principals = principals_of(statement.get(key)).into_iter();
+        let mut of_aws = principals.filter(|(kind, _)| kind.as_deref().is_none_or(|kind| kind == "AWS"));
+        of_aws.any(|(_, name)| is_role(&name))
     };
-    policy.map(held_statements).unwrap_or_default().iter().filter(|s| is_ours(s, sid)).any(|statement| {
-        named(statement.pointer("/Principal/AWS"), role) && named(statement.get("Action"), action)
+    policy.map(held_statements).unwrap_or_default().iter().filter(|held| is_ours(held, sid)).any(|held| {
+        let excepts_others = held.get("NotPrincipal").is_some() && !names(held, "NotPrincipal");
+        effect_of(held) == "Allow"
+            && names_action(held, action)
+            && (names(held, "Principal") || excepts_others)
     })
+}
+
+/// The account id in the ARN of an account: `arn:aws:iam::111122223333:root`.
+fn account_of_root(principal: &str) -> Option<&str> {
+    account_of_arn(principal).filter(|_| principal.ends_with(":root"))
 }
 
 /// The principals in a policy that are ids of deleted users and roles (`AIDA…`, `AROA…`): S3 shows those in place of
@@ -301,6 +314,43 @@ mod tests {
         assert!(!admits(Some(&held), &sid, ROLE, "s3:ObjectOwnerOverrideToBucketOwner"));
         assert!(!admits(Some(&held), &sid, "arn:aws:iam::111122223333:role/other", "s3:ReplicateObject"));
         assert!(!admits(Some(&held), "S3Replication0000000000000000", ROLE, "s3:ReplicateObject"));
+    }
+
+    #[test]
+    fn a_statement_of_ours_that_someone_edited_is_read_as_iam_reads_it() {
+        let sid = own_sid();
+        let admitted = |change: Value| {
+            let mut held = merged(None, &sid, &wanted(&sid)).unwrap();
+            let statement = held["Statement"][0].as_object_mut().unwrap();
+            for (key, value) in change.as_object().unwrap() {
+                statement.insert(key.clone(), value.clone());
+            }
+            statement.retain(|_, value| !value.is_null());
+            admits(Some(&held), &sid, ROLE, "s3:ReplicateObject")
+        };
+        for edited in [
+            json!({"Action": "s3:Replicate*"}),
+            json!({"Action": ["S3:REPLICATEOBJEC?"]}),
+            json!({"Action": "*"}),
+            json!({"Action": null, "NotAction": "s3:ReplicateTags"}),
+            json!({"Principal": "*"}),
+            json!({"Principal": {"AWS": ["444455556666", "111122223333"]}}),
+            json!({"Principal": {"AWS": "arn:aws:iam::111122223333:root"}}),
+            json!({"Principal": null, "NotPrincipal": {"AWS": "arn:aws:iam::111122223333:role/other"}}),
+        ] {
+            assert!(admitted(edited.clone()), "{edited}");
+        }
+        for edited in [
+            json!({"Action": "s3:ReplicateT*"}),
+            json!({"Action": null, "NotAction": "s3:Replicate*"}),
+            json!({"Effect": "Deny"}),
+            json!({"Principal": {"AWS": "arn:aws:iam::444455556666:root"}}),
+            json!({"Principal": {"AWS": "arn:aws:iam::111122223333:role/other"}}),
+            json!({"Principal": {"Service": "*"}}),
+            json!({"Principal": null, "NotPrincipal": {"AWS": ROLE}}),
+        ] {
+            assert!(!admitted(edited.clone()), "{edited}");
+        }
     }
 
     #[test]

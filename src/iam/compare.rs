@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use crate::iam::pattern::{covers, overlap};
+
 const ASSUME_ROLE: &str = "sts:AssumeRole";
 
 /// Whether a trust policy lets a service, such as `s3.amazonaws.com`, assume the role. A condition is not evaluated: an
@@ -24,14 +26,34 @@ pub fn trusts_service(trust: &Value, service: &str) -> bool {
     !denied && !effects("Allow").is_empty()
 }
 
-/// Whether a policy allows an action on exactly this resource, as it is written there. Conditions are not evaluated.
+/// Whether a policy allows an action on all of a resource, which may hold wildcards. Conditions are not evaluated.
 pub fn allows(policy: &Value, action: &str, resource: &str) -> bool {
-    let statements = statements_of(policy).unwrap_or_default();
-    let mut allowing = statements.into_iter().filter(|statement| effect_of(statement) == "Allow");
-    allowing.any(|statement| {
-        names_action(statement, action)
-            && strings(statement.get("Resource")).iter().any(|held| held == resource)
+    allowing(policy, action).any(|statement| {
+        let excepted = strings(statement.get("NotResource"));
+        strings(statement.get("Resource")).iter().any(|held| covers(held, resource))
+            || (!excepted.is_empty() && !excepted.iter().any(|held| overlap(held, resource)))
     })
+}
+
+/// The resources on which a policy may allow an action, as far as they are part of a resource: that resource as a whole,
+/// or the narrower ones that the policy names. A statement with `NotResource` allows it on the whole resource, unless it
+/// excepts all of it. Conditions are not evaluated.
+pub fn allowed_part(policy: &Value, action: &str, resource: &str) -> BTreeSet<String> {
+    let mut part = BTreeSet::new();
+    for statement in allowing(policy, action) {
+        let excepted = strings(statement.get("NotResource"));
+        if !excepted.is_empty() && !excepted.iter().any(|held| covers(held, resource)) {
+            part.insert(resource.to_owned());
+        }
+        let named = strings(statement.get("Resource")).into_iter().filter(|held| overlap(held, resource));
+        part.extend(named.map(|held| if covers(&held, resource) { resource.to_owned() } else { held }));
+    }
+    if part.contains(resource) { BTreeSet::from([resource.to_owned()]) } else { part }
+}
+
+fn allowing<'a>(policy: &'a Value, action: &str) -> impl Iterator<Item = &'a Value> {
+    let statements = statements_of(policy).unwrap_or_default().into_iter();
+    statements.filter(move |held| effect_of(held) == "Allow" && names_action(held, action))
 }
 
 /// Whether a policy denies anything.
@@ -39,11 +61,14 @@ pub fn denies(policy: &Value) -> bool {
     statements_of(policy).unwrap_or_default().iter().any(|statement| effect_of(statement) == "Deny")
 }
 
-/// The resources on which a policy allows an action, as they are written there. Conditions are not evaluated.
+/// The resources on which a policy allows an action, as they are written there; `*` for a statement with `NotResource`.
+/// Conditions are not evaluated.
 pub fn allowed_resources(policy: &Value, action: &str) -> Vec<String> {
-    let statements = statements_of(policy).unwrap_or_default().into_iter();
-    let allowing = statements.filter(|held| effect_of(held) == "Allow" && names_action(held, action));
-    allowing.flat_map(|statement| strings(statement.get("Resource"))).collect()
+    let resources = |statement: &Value| match statement.get("NotResource") {
+        Some(_) => vec!["*".to_owned()],
+        None => strings(statement.get("Resource")),
+    };
+    allowing(policy, action).flat_map(resources).collect()
 }
 
 /// One difference between two policies: the grant, and how each side has it.
@@ -415,6 +440,44 @@ mod tests {
         assert!(!allows(&policy, "s3:ReplicateDelete", "b/*"));
         assert!(!allows(&policy, "s3:ReplicateObject", "c/*"));
         assert!(!allows(&json!("not json"), "s3:ReplicateObject", "a/*"));
+    }
+
+    #[test]
+    fn wildcards_and_negations_of_a_policy_are_read_as_iam_reads_them() {
+        let policy = |key: &str, resources: Value| json!({"Statement": {"Effect": "Allow", "Action": "S3:replicate*", key: resources}});
+        // Allowed on all of it, and the part on which it may be allowed.
+        for (key, resources, all, part) in [
+            ("Resource", json!("arn:aws:s3:::dr-*/*"), true, vec!["arn:aws:s3:::dr-1/*"]),
+            ("Resource", json!("arn:aws:s3:::dr-?/*"), true, vec!["arn:aws:s3:::dr-1/*"]),
+            ("Resource", json!("*"), true, vec!["arn:aws:s3:::dr-1/*"]),
+            ("Resource", json!(["arn:aws:s3:::dr-2/*", "arn:aws:s3:::dr-1"]), false, vec![]),
+            (
+                "Resource",
+                json!(["arn:aws:s3:::dr-1/logs/*", "arn:aws:s3:::*/a", "arn:aws:s3:::dr-2/*"]),
+                false,
+                vec!["arn:aws:s3:::*/a", "arn:aws:s3:::dr-1/logs/*"],
+            ),
+            (
+                "Resource",
+                json!(["arn:aws:s3:::dr-1/logs/*", "arn:aws:s3:::dr-1*"]),
+                true,
+                vec!["arn:aws:s3:::dr-1/*"],
+            ),
+            ("NotResource", json!("arn:aws:s3:::dr-2/*"), true, vec!["arn:aws:s3:::dr-1/*"]),
+            ("NotResource", json!("arn:aws:s3:::dr-1/logs/*"), false, vec!["arn:aws:s3:::dr-1/*"]),
+            ("NotResource", json!(["arn:aws:s3:::dr-*"]), false, vec![]),
+        ] {
+            let (policy, what) = (policy(key, resources.clone()), format!("{key} {resources}"));
+            let (action, on) = ("s3:ReplicateObject", "arn:aws:s3:::dr-1/*");
+            assert_eq!(allows(&policy, action, on), all, "{what}");
+            assert_eq!(Vec::from_iter(allowed_part(&policy, action, on)), part, "{what}");
+            assert!(allowed_part(&policy, "s3:GetObject", on).is_empty(), "{what}");
+        }
+        let negated = json!({"Statement": {"Effect": "Allow", "NotAction": "s3:Delete*", "Resource": "*"}});
+        assert!(allows(&negated, "s3:ReplicateObject", "arn:aws:s3:::dr-1/*"));
+        assert!(!allows(&negated, "s3:DeleteObject", "arn:aws:s3:::dr-1/*"));
+        let excepting = json!({"Statement": {"Effect": "Allow", "Action": "*", "NotResource": "b/*"}});
+        assert_eq!(allowed_resources(&excepting, "kms:Decrypt"), ["*"]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod document;
 pub mod expand;
 pub mod key_policy;
 pub mod partition;
+pub mod pattern;
 
 pub use document::{PolicyDocument, Statement};
 pub use partition::Partition;

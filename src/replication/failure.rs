@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use crate::api::Reason;
 
 /// What a failed call means for the operator.
+#[cfg_attr(test, derive(strum::EnumIter))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureClass {
     /// Too many requests: IAM `Throttling`, S3 `SlowDown`.
@@ -33,6 +34,8 @@ pub enum FailureClass {
     DeleteConflict,
     /// There are no credentials, or they have expired.
     Credentials,
+    /// The time of the request is too far from AWS's: the clock of the machine is wrong.
+    WrongClock,
     /// No answer, or a 5xx.
     Unavailable,
 }
@@ -52,9 +55,10 @@ impl FailureClass {
     pub fn reason(self) -> Reason {
         match self {
             FailureClass::Throttled => Reason::Throttled,
-            FailureClass::Conflict | FailureClass::Unavailable | FailureClass::WrongRegion => {
-                Reason::AwsUnavailable
-            }
+            FailureClass::Conflict
+            | FailureClass::Unavailable
+            | FailureClass::WrongClock
+            | FailureClass::WrongRegion => Reason::AwsUnavailable,
             FailureClass::Denied => Reason::AccessDenied,
             FailureClass::WrongOwner => Reason::WrongBucketOwner,
             FailureClass::WrongAccount => Reason::AccountMismatch,
@@ -217,6 +221,9 @@ impl Failure {
             ),
             FailureClass::Credentials => format!(
                 "the operator has no valid AWS credentials ({answer}); give its pod an identity (IRSA, Pod Identity or a Secret)"
+            ),
+            FailureClass::WrongClock => format!(
+                "AWS refuses {action} on {subject} because of the time of the request ({answer}): the clock of the operator's node is wrong; correct it (chronyd, systemd-timesyncd); trying again"
             ),
             FailureClass::Unavailable => {
                 format!("{action} on {subject} got no usable answer from AWS ({answer}); trying again")

@@ -12,7 +12,7 @@ use strum::IntoStaticStr;
 
 use crate::iam::Partition;
 use crate::replication::configuration::Configuration;
-use crate::replication::failure::Failure;
+use crate::replication::failure::{Failure, FailureClass};
 use crate::replication::resource_id::ResourceId;
 
 /// How long after a write AWS may still answer from before it. AWS states no bound; a minute is the choice of this project.
@@ -135,6 +135,48 @@ impl Observed {
     pub fn former_roles_of<'a>(&'a self, id: &'a ResourceId) -> impl Iterator<Item = &'a ObservedRole> {
         let there = self.former_roles.values().filter_map(|read| read.as_ref().ok()?.as_ref());
         there.filter(|role| id.owns(&role.tags))
+    }
+
+    /// Every read that failed.
+    pub fn failures(&self) -> impl Iterator<Item = &Failure> {
+        // Exhaustive, so that a new read cannot be forgotten here.
+        let Observed {
+            caller: _,
+            source,
+            destinations,
+            configuration,
+            unknown_elements: _,
+            role,
+            former_roles,
+            bucket_policies,
+            keys,
+            object_lock,
+        } = self;
+        let buckets = std::iter::once(source).chain(destinations.values());
+        let of_buckets = buckets.flat_map(|ObservedBucket { region, versioning, owner_confirmed: _ }| {
+            region.as_ref().err().into_iter().chain(versioning.as_ref().err())
+        });
+        let of_roles = std::iter::once(role).chain(former_roles.values()).filter_map(|read| match read {
+            Ok(held) => held.as_ref()?.policy.as_ref().err(),
+            Err(failure) => Some(failure),
+        });
+        let of_policies = bucket_policies.values().filter_map(|read| read.as_ref().err());
+        let of_keys = keys.values().filter_map(|read| read.as_ref().err());
+        let others = configuration.as_ref().err().into_iter().chain(object_lock.as_ref().err());
+        of_buckets.chain(of_roles).chain(of_policies).chain(of_keys).chain(others)
+    }
+
+    /// Why AWS gave no answer to a read. A denial is an answer: it does not pass with time.
+    pub fn unanswered(&self) -> Option<&Failure> {
+        self.failures()
+            .find(|failure| failure.class != FailureClass::Denied && failure.class.reason().is_no_answer())
+    }
+
+    /// The keys of replicas of which the state could not be read, by ARN, but for denials: S3 may use a key all the same
+    /// that the operator may not read.
+    pub fn unread_keys(&self) -> impl Iterator<Item = (&str, &Failure)> + Clone {
+        let unread = self.keys.iter().filter_map(|(arn, read)| Some((arn.as_str(), read.as_ref().err()?)));
+        unread.filter(|(_, failure)| failure.class != FailureClass::Denied)
     }
 
     /// Whether the source has Object Lock, as far as that was read.

@@ -118,6 +118,7 @@ impl Observation<'_> {
             _ => match self.world.require_readable(action, &bucket.name) {
                 Ok(()) => here(Ok(held.observed_versioning()), true),
                 // HeadBucket confirms the owner where it is allowed.
+                Err(failure) if failure.class != FailureClass::Denied => here(Err(failure), false),
                 Err(denied) => {
                     here(Err(denied), self.world.require_readable("s3:ListBucket", &bucket.name).is_ok())
                 }
@@ -156,7 +157,10 @@ impl Observation<'_> {
             .keys
             .iter()
             .filter(|(arn, _)| region_of_arn(arn).is_some_and(|region| regions.contains(region)));
-        read.map(|(arn, _)| (arn.clone(), Ok(self.world.observed_key(arn)))).collect()
+        let key = |arn: &String| {
+            self.world.require_readable("kms:DescribeKey", arn).map(|()| self.world.observed_key(arn))
+        };
+        read.map(|(arn, _)| (arn.clone(), key(arn))).collect()
     }
 
     /// The Region of a bucket, as far as S3 reports it: not to an account under which there is no client, and not of a

@@ -203,6 +203,11 @@ impl SimulatedOperator {
         self.controller.context.events.dispatch(body, self.controller.context.cloud.as_ref()).await
     }
 
+    /// The event queue answers, and its messages were deleted.
+    pub fn queue_answers(&self) {
+        self.controller.context.events.queue_answered(0);
+    }
+
     /// The metrics of the process, in the words of the exposition format.
     pub fn metrics(&self) -> String {
         self.controller.context.metrics.render().unwrap_or_default()

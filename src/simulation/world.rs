@@ -49,6 +49,9 @@ pub struct World {
     /// What the operator may not read: the action, and the bucket or role.
     #[serde(skip)]
     pub denied_reads: BTreeSet<(&'static str, String)>,
+    /// Reads that fail otherwise: the action, and the bucket, role or key.
+    #[serde(skip)]
+    pub failing_reads: BTreeMap<(&'static str, String), FailureClass>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -95,6 +98,7 @@ impl World {
             trusting_accounts: Vec::new(),
             jobs: Jobs::default(),
             denied_reads: BTreeSet::new(),
+            failing_reads: BTreeMap::new(),
         }
     }
 
@@ -127,6 +131,7 @@ impl World {
             trusting_accounts,
             jobs,
             denied_reads: _,
+            failing_reads: _,
             key_policies: _,
         } = self;
         serde_json::to_string(&(own_account, roles, buckets, keys, trusting_accounts, jobs))
@@ -378,7 +383,7 @@ impl World {
         };
         if let Some(detail) = reason {
             return Err(fail(
-                FailureClass::Conflict,
+                FailureClass::Invalid,
                 "s3:PutBucketVersioning",
                 name,
                 ("InvalidBucketState", detail),
@@ -432,12 +437,16 @@ impl World {
         self.role_by_arn(principal).is_some()
     }
 
-    /// Whether the operator may read something.
+    /// Whether the operator can read something.
     ///
     /// # Errors
-    /// What AWS answers where it may not.
+    /// What AWS answers where it cannot.
     pub fn require_readable(&self, action: &'static str, subject: &str) -> Read<()> {
-        match self.denied_reads.contains(&(action, subject.to_owned())) {
+        let read = (action, subject.to_owned());
+        if let Some(class) = self.failing_reads.get(&read) {
+            return Err(fail(*class, action, subject, ("", &format!("{action} of {subject} fails"))));
+        }
+        match self.denied_reads.contains(&read) {
             true => Err(access_denied(action, subject)),
             false => Ok(()),
         }

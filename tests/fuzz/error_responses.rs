@@ -57,7 +57,8 @@ const CODES: &[(&str, FailureClass)] = &[
     ("DeleteConflict", FailureClass::DeleteConflict),
     ("ExpiredToken", FailureClass::Credentials),
     ("AccessDenied", FailureClass::Denied),
-    ("RequestTimeTooSkewed", FailureClass::Unavailable),
+    ("InvalidBucketState", FailureClass::Invalid),
+    ("RequestTimeTooSkewed", FailureClass::WrongClock),
 ];
 
 /// A failure with a code and a message of AWS.

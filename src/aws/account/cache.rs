@@ -184,7 +184,7 @@ impl Buckets {
     }
 
     /// Whether a bucket has Object Lock, as remembered or by `read` now; `fresh`: by `read` now. A failure stops nothing:
-    /// the role keeps the rights that it has.
+    /// the role keeps the rights that it has, and the condition of the role names the failure.
     pub async fn object_lock(
         &self,
         bucket: &BucketKey,
@@ -278,8 +278,9 @@ where
         Stable(Cache::builder().max_capacity(CAPACITY).expire_after(ByOutcome).build(), lasts)
     }
 
-    /// The answer that is remembered, or the one that `read` gives now. Where that only fails, what is remembered
-    /// still serves.
+    /// The answer that is remembered, or the one that `read` gives now. Where that is denied, what is remembered still
+    /// serves. Where a fresh read gets no answer, what is remembered may be what has changed: it is forgotten, so that the
+    /// failure shows until there is an answer.
     async fn get(&self, key: &K, fresh: bool, read: impl Future<Output = Read<T>>) -> Read<T> {
         let Stable(cache, lasts) = self;
         let known = cache.get(key).await;
@@ -290,11 +291,11 @@ where
         match &read {
             Ok(answer) if lasts(answer) => cache.insert(key.clone(), read.clone()).await,
             Ok(_) => cache.invalidate(key).await,
-            Err(_) if matches!(known, Some(Ok(_))) => return known.unwrap_or(read),
-            Err(failure) if failure.class == FailureClass::Denied => {
-                cache.insert(key.clone(), read.clone()).await;
-            }
-            Err(_) => {}
+            Err(failure) if failure.class == FailureClass::Denied => match known {
+                Some(Ok(_)) => return known.unwrap_or(read),
+                _ => cache.insert(key.clone(), read.clone()).await,
+            },
+            Err(_) => cache.invalidate(key).await,
         }
         read
     }
@@ -375,7 +376,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_read_that_only_fails_leaves_what_is_remembered() {
+    async fn a_denial_leaves_what_is_remembered_and_a_fresh_read_without_an_answer_does_not() {
         let (buckets, bucket) = (Buckets::new(), orders_of("111122223333"));
         for class in [FailureClass::Denied, FailureClass::Unavailable] {
             assert_eq!(
@@ -386,9 +387,13 @@ mod tests {
             buckets.forget(&bucket).await;
         }
         assert_eq!(buckets.object_lock(&bucket, false, async { Ok(true) }).await, Ok(true));
-        for class in [FailureClass::Unavailable, FailureClass::Denied] {
+        let denied = async { failure(FailureClass::Denied) };
+        assert_eq!(buckets.object_lock(&bucket, true, denied).await, Ok(true));
+        for class in [FailureClass::Unavailable, FailureClass::Throttled] {
             let read = async { failure(class) };
-            assert_eq!(buckets.object_lock(&bucket, true, read).await, Ok(true), "{class:?}");
+            assert_eq!(buckets.object_lock(&bucket, true, read).await, failure(class), "it may have changed");
+            let again = async { failure(class) };
+            assert_eq!(buckets.object_lock(&bucket, false, again).await, failure(class), "it is read again");
         }
     }
 

@@ -1,4 +1,4 @@
-//! A circuit breaker per account: while AWS does not answer, throttles, or no longer accepts the credentials, calls
+//! A circuit breaker per account: while AWS does not answer, throttles, or no longer accepts the credentials or the clock, calls
 //! fail at once with AWS's last answer instead of costing time and quota.
 //!
 //! In: how each call ended. Out: the failure of a call that is not to be made. Each service has a state of its own in
@@ -99,7 +99,10 @@ fn pause(failures: u32) -> Duration {
 /// Whether a failure is about the whole service and not about one bucket or role.
 fn concerns_the_service(failure: &Failure) -> bool {
     match failure.class {
-        FailureClass::Throttled | FailureClass::Credentials | FailureClass::Unavailable => true,
+        FailureClass::Throttled
+        | FailureClass::Credentials
+        | FailureClass::WrongClock
+        | FailureClass::Unavailable => true,
         FailureClass::Denied => failure.action == ASSUME_ROLE,
         _ => false,
     }

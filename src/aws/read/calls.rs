@@ -125,6 +125,8 @@ pub async fn read_object_lock(aws: &AwsClient, bucket: &str, region: &str, accou
             _ => Err(incomplete(action, bucket, "an ObjectLockConfiguration with ObjectLockEnabled")),
         },
         Err(failure) if failure.code == "ObjectLockConfigurationNotFoundError" => Ok(false),
+        // A store that is compatible with S3 and has no Object Lock.
+        Err(failure) if matches!(failure.code.as_str(), "NotImplemented" | "MethodNotAllowed") => Ok(false),
         Err(failure) => Err(failure),
     }
 }

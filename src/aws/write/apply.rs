@@ -14,10 +14,6 @@ use crate::aws::convert::to_sdk;
 use crate::replication::step::ROLE_POLICY_NAME;
 use crate::replication::{BucketAddress, Failure, FailureClass, RoleDocuments, Step};
 
-/// The rights that `PutBucketReplication` needs.
-const PUT_REPLICATION: &str = "s3:PutReplicationConfiguration";
-const PASS_ROLE: &str = "iam:PassRole";
-
 /// Executes a step.
 ///
 /// # Errors
@@ -92,7 +88,6 @@ pub async fn apply(clients: &ResourceClients, step: &Step) -> Result<(), Failure
             configuration,
             ..
         } => {
-            let role = &configuration.role;
             let configuration = to_sdk(configuration).map_err(|e| malformed(step, e))?;
             let request = aws
                 .s3(region)
@@ -100,8 +95,7 @@ pub async fn apply(clients: &ResourceClients, step: &Step) -> Result<(), Failure
                 .bucket(name)
                 .expected_bucket_owner(account_id)
                 .replication_configuration(configuration);
-            let result = aws.call(on_s3(region), request.send()).await.map(drop);
-            result.map_err(|failure| name_pass_role(failure, role))
+            aws.call(on_s3(region), request.send()).await.map(drop)
         }
         Step::DeleteReplication { bucket: BucketAddress { name, region, account_id, .. } } => {
             let request =
@@ -127,19 +121,6 @@ fn sdk_tags(step: &Step, tags: &BTreeMap<String, String>) -> Result<Vec<Tag>, Fa
 /// A request that the SDK will not even build.
 fn malformed(step: &Step, error: aws_sdk_s3::error::BuildError) -> Failure {
     Failure::new(FailureClass::Invalid, step.action(), step.subject(), error.to_string())
-}
-
-/// `PutBucketReplication` needs two rights, and a bare denial of S3 does not say which is missing.
-fn name_pass_role(failure: Failure, role: &str) -> Failure {
-    let is_named = failure.action != PUT_REPLICATION || failure.detail.contains(PUT_REPLICATION);
-    if failure.class != FailureClass::Denied || is_named {
-        return failure;
-    }
-    let answer = failure.detail.trim_end_matches('.');
-    let detail = format!(
-        "{answer}; S3 does not name the missing right: {PUT_REPLICATION} on the bucket, or {PASS_ROLE} on {role}"
-    );
-    Failure { detail, ..failure }
 }
 
 fn ignore_not_found(result: Result<(), Failure>) -> Result<(), Failure> {

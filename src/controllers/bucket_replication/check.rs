@@ -207,7 +207,7 @@ mod tests {
             drift: drift.collect(),
             ..BucketReplicationStatus::default()
         };
-        StatusReport { status, events: Vec::new(), reason }
+        StatusReport { status, events: Vec::new(), reason, unanswered: None }
     }
 
     #[test]

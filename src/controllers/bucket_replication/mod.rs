@@ -49,6 +49,7 @@ use crate::controllers::bucket_replication::stop::Stop;
 use crate::controllers::status_summary::ready_reason;
 use crate::ports::{Cloud, Cluster, ObjectKey};
 use crate::replication::Refusal;
+use crate::replication::authorize::labels_matter;
 use crate::replication::events::Answer;
 use crate::runtime::Error;
 use crate::runtime::action::Action;
@@ -122,7 +123,10 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
     target.memory.check_begins();
     match check(resource, cx).await {
         Ok(checked) => {
-            let interval = cx.events.interval(own, &cx.settings.interval, &checked.report.status, events);
+            let interval = match depends_on_labels(resource, cx) {
+                true => interval,
+                false => cx.events.interval(own, &cx.settings.interval, &checked.report.status, events),
+            };
             let schedule = Schedule { interval, retry: checked.retry };
             (conclude_with_canaries(resource, &checked, schedule, fresh, cx).await, checked.answer)
         }
@@ -142,6 +146,12 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
         }
         Err(Stop::Kubernetes(error)) => (Err(error), Answer::Unanswered),
     }
+}
+
+/// Whether the labels of namespaces decide if the resource is allowed. No event announces that they changed, so that events
+/// do not stretch the interval of such a resource.
+fn depends_on_labels<C: Cloud, K: Cluster>(resource: &Resource<'_>, cx: &Context<C, K>) -> bool {
+    authorize::resolve(resource.object, cx).is_ok_and(|accounts| labels_matter(&accounts))
 }
 
 /// Writes the report of a check, and goes on with canaries. `fresh`: someone asked for this check.

@@ -1,11 +1,11 @@
 //! The facts from AWS that the desired state depends on: the caller, Regions, Object Lock.
 //!
 //! In: what was observed. Out: [`Discovered`]. While Object Lock cannot be read, the role keeps the right that it may
-//! need.
+//! need, and a new role gets it.
 
 use std::collections::BTreeMap;
 
-use crate::iam::compare::allows;
+use crate::iam::compare::allowed_part;
 use crate::replication::observed::{Caller, Observed};
 
 /// The role needs it where the source has Object Lock.
@@ -31,16 +31,25 @@ impl Discovered {
             regions: all
                 .filter_map(|(name, held)| Some((name.to_owned(), observed.region_of(held)?)))
                 .collect(),
-            object_lock: observed.has_object_lock().unwrap_or_else(|| may_read_locks(source, observed)),
+            object_lock: observed.has_object_lock().unwrap_or_else(|| may_need_locks(source, observed)),
         }
     }
 }
 
-/// Whether the role may read the locks of the source's objects now. While Object Lock cannot be read, it is unknown
-/// whether the role needs to, and the operator takes away no right that may be needed.
-fn may_read_locks(source: &str, observed: &Observed) -> bool {
+/// Whether the role may read the locks of the source's objects now, or has no policy yet. While Object Lock cannot be read, it
+/// is unknown whether the role needs to: the operator takes away no right that may be needed, and S3 would not replicate
+/// locked objects by a role that was made without it.
+fn may_need_locks(source: &str, observed: &Observed) -> bool {
+    let has_no_policy = match &observed.role {
+        Ok(Some(role)) => role.policy == Ok(None),
+        Ok(None) => true,
+        Err(_) => false,
+    };
+    if observed.object_lock.is_err() && has_no_policy {
+        return true;
+    }
     let role = observed.role.as_ref().ok().and_then(Option::as_ref);
     let policy = role.and_then(|role| role.policy.as_ref().ok()?.as_ref());
     let objects = observed.caller.partition.objects_arn(source);
-    policy.is_some_and(|policy| allows(policy, READ_RETENTION, &objects))
+    policy.is_some_and(|policy| !allowed_part(policy, READ_RETENTION, &objects).is_empty())
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::api::{AwsResource, DriftEntry};
 use crate::iam::bucket_policy::{self, OVERRIDE_OWNER};
-use crate::iam::compare::{allowed_resources, allows};
+use crate::iam::compare::{allowed_part, allowed_resources};
 use crate::iam::document::{PolicyDocument, Statement};
 use crate::mutants::{Mutant, is_on};
 use crate::replication::configuration::{Configuration, Rule};
@@ -87,7 +87,8 @@ fn role_policy(input: &PlanInput<'_>, held: &Configuration) -> Option<PolicyDocu
         .then(|| PolicyDocument::new(role.permissions.statement.iter().cloned().chain(retained).collect()))
 }
 
-/// Of a statement that the configuration uses, what the role has and the desired policy does not grant.
+/// Of a statement that the configuration uses, what the role has and the desired policy does not grant. The role may have it
+/// by wildcards, and may have a part of it.
 fn retained(used: Statement, role: &ManagedRole, policy: &Value) -> Vec<Statement> {
     let granted = |action: &String, resource: &String| {
         role.permissions.statement.iter().any(|desired| {
@@ -96,13 +97,18 @@ fn retained(used: Statement, role: &ManagedRole, policy: &Value) -> Vec<Statemen
                 && desired.resource.contains(resource)
         })
     };
-    let mut resources: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
-    for resource in &used.resource {
-        let kept = |action: &&String| allows(policy, action, resource) && !granted(action, resource);
-        let actions: Vec<String> = used.action.iter().filter(kept).cloned().collect();
-        if !actions.is_empty() {
-            resources.entry(actions).or_default().push(resource.clone());
+    let mut kept: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (resource, action) in used.resource.iter().flat_map(|on| used.action.iter().map(move |of| (on, of))) {
+        for part in allowed_part(policy, action, resource).into_iter().filter(|part| !granted(action, part)) {
+            let actions = kept.entry(part).or_default();
+            if !actions.contains(action) {
+                actions.push(action.clone());
+            }
         }
+    }
+    let mut resources: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
+    for (resource, actions) in kept {
+        resources.entry(actions).or_default().push(resource);
     }
     let statement = |(i, (action, resource)): (usize, (Vec<String>, Vec<String>))| Statement {
         sid: format!("Former{}{i}", used.sid),

@@ -170,11 +170,10 @@ impl<'a> StatusBuilder<'a> {
         also_unread(draft, all_unread)
     }
 
-    /// The denial to read whether the source has Object Lock: nobody knows then whether the role needs the right to
-    /// read locks. Any other failure to read it passes, or is that of a store without Object Lock.
+    /// The failure to read whether the source has Object Lock: nobody knows then whether the role needs the right to
+    /// read locks.
     fn unread_object_lock(&self) -> impl Iterator<Item = &'a Failure> + use<'a> {
-        let failure = self.input.observed.object_lock.as_ref().err();
-        failure.filter(|failure| failure.class == FailureClass::Denied).into_iter()
+        self.input.observed.object_lock.as_ref().err().into_iter()
     }
 
     /// The condition of a role that this check created without its policy: the planner found no difference in that
@@ -248,16 +247,18 @@ impl<'a> StatusBuilder<'a> {
 
     pub fn replication(&self) -> ConditionDraft {
         let about = ConditionType::ReplicationReady;
-        let configuration = self.input.observed.configuration.as_ref().err();
+        let observed = self.input.observed;
+        let keys = observed.unread_keys().map(|(_, failure)| failure);
+        let unread = observed.configuration.as_ref().err().into_iter().chain(keys);
         let stuck = self.stuck(about, &[AwsResource::ReplicationConfiguration]);
-        if let Some(mut draft) = stuck.or_else(|| self.unread(about, configuration.into_iter())) {
-            draft.message.extend(self.unread_keys());
-            return also_unread(draft, configuration.into_iter());
+        if let Some(mut draft) = stuck.or_else(|| self.unread(about, unread.clone())) {
+            draft.message.extend(self.denied_keys());
+            return also_unread(draft, unread);
         }
         let bucket = &self.input.desired.source.name;
         let mut message = format!("bucket {bucket} has the replication configuration of the spec");
         message.extend(self.asked_of_others());
-        message.extend(self.unread_keys());
+        message.extend(self.denied_keys());
         ConditionDraft::new(about, ReadyStatus::True, Reason::Applied, message)
     }
 
@@ -280,7 +281,7 @@ impl<'a> StatusBuilder<'a> {
     }
 
     /// The keys of replicas that may not be read. S3 may use them all the same.
-    fn unread_keys(&self) -> Option<String> {
+    fn denied_keys(&self) -> Option<String> {
         let failures = self.input.observed.keys.values().filter_map(|key| key.as_ref().err());
         let denied = failures.filter(|failure| failure.class == FailureClass::Denied);
         let denied: Vec<String> = denied.map(Failure::message).collect();

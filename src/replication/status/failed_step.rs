@@ -21,6 +21,9 @@ use crate::replication::step::Step;
 /// How long IAM may take to show a new role everywhere, with room to spare.
 const ROLE_SETTLES: SignedDuration = SignedDuration::from_mins(2);
 
+/// S3's code where the state of a bucket does not allow a call. For a replication configuration that is its versioning.
+const INVALID_STATE: &str = "InvalidBucketState";
+
 /// Whether a rule sets a field.
 type IsSet = fn(&Rule) -> bool;
 
@@ -161,9 +164,10 @@ impl FailedStep<'_> {
     fn versioning_is_unsettled(&self) -> bool {
         let observed = self.input.observed;
         let mut buckets = std::iter::once(&observed.source).chain(observed.destinations.values());
+        let is_about_versioning =
+            self.failure.code == INVALID_STATE || self.failure.detail.to_lowercase().contains("versioning");
         self.outcome.done.iter().any(|step| matches!(step, Step::EnableVersioning { .. }))
-            || (self.failure.detail.to_lowercase().contains("versioning")
-                && buckets.all(|bucket| bucket.versioning.is_ok()))
+            || (is_about_versioning && buckets.all(|bucket| bucket.versioning.is_ok()))
     }
 
     /// IAM's names have no case for creating a role, and have one for reading it. The first time, the role may have been

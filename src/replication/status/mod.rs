@@ -44,6 +44,8 @@ pub struct StatusReport {
     pub events: Vec<Event>,
     /// The reason of `Ready`, which decides when the next check is.
     pub reason: Reason,
+    /// Why AWS gave no answer to a read, be it that `Ready` does not need the answer: the next check is soon.
+    pub unanswered: Option<Reason>,
 }
 
 /// Reports a check that was observed and planned, and perhaps applied.
@@ -108,7 +110,8 @@ pub fn report(
     let about = ConditionType::Replicating.as_str();
     let arrival = status.conditions.iter().find(|condition| condition.type_ == about);
     events.extend(arrival.and_then(|condition| replicating::arrival_event(previous, condition)));
-    StatusReport { status, events, reason }
+    let unanswered = input.observed.unanswered().map(|failure| failure.class.reason());
+    StatusReport { status, events, reason, unanswered }
 }
 
 /// Whether the configuration was put since the previous report: by this check, or by one that reported nothing of it. Its
@@ -147,7 +150,7 @@ pub fn stopped(refusal: &Refusal, context: &StatusContext<'_>) -> StatusReport {
     let drafts = std::iter::once(ready).chain(rest).chain([replicating]).collect();
     status.conditions = conditions(drafts, *reason, &context.transition());
     let events = failure_event(&status, context.previous, *reason).into_iter().collect();
-    StatusReport { status, events, reason: *reason }
+    StatusReport { status, events, reason: *reason, unanswered: None }
 }
 
 /// Reports that AWS still answers from before the operator's last write; nothing where the status describes the present

@@ -222,10 +222,32 @@ fn a_denied_configuration_names_both_permissions_that_may_be_missing() {
     for part in ["s3:PutReplicationConfiguration on", "iam:PassRole on arn:aws:iam::111122223333:role/"] {
         assert!(ready(&report).contains(part), "{}", ready(&report));
     }
+    assert_eq!(ready(&report).matches("iam:PassRole").count(), 1, "{}", ready(&report));
     let detail = "User: u is not authorized to perform: iam:PassRole on resource: r";
-    let named = coded(FailureClass::Denied, "iam:PassRole", SOURCE, ("AccessDenied", detail));
+    let named = coded(FailureClass::Denied, "iam:PassRole", "r", ("AccessDenied", detail));
     let report = fails(&empty(quickstart()), put, named);
     assert!(!ready(&report).contains("does not say which"), "{}", ready(&report));
+    assert!(
+        ready(&report).contains("allow iam:PassRole on r to the operator's identity"),
+        "{}",
+        ready(&report)
+    );
+}
+
+/// S3 refuses it although every bucket answered that it is versioned: the next check, soon, reads that again.
+#[test]
+fn a_configuration_for_a_bucket_whose_state_does_not_allow_it_met_no_other_write() {
+    let put = |step: &Step| matches!(step, Step::PutReplication { .. });
+    let answer = ("InvalidBucketState", "The request is not valid for the current state of the bucket.");
+    let refused = coded(FailureClass::Invalid, "s3:PutReplicationConfiguration", SOURCE, answer);
+    let mut case = converged(quickstart());
+    case.observed.configuration = Ok(None);
+    let report = fails(&case, put, refused.clone());
+    assert_eq!(report.reason, Reason::Progressing);
+    assert!(!ready(&report).contains("another write"), "{}", ready(&report));
+    let unread = Failure::new(FailureClass::Denied, "s3:GetBucketVersioning", SOURCE, "no");
+    case.observed.source.versioning = Err(unread);
+    assert_eq!(fails(&case, put, refused).reason, Reason::InvalidRequest);
 }
 
 #[test]

@@ -2,10 +2,10 @@
 //! only the steps that need it.
 
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use crate::api::{BucketPolicyStatus, BucketReplicationSpec, BucketStatus};
 use crate::iam::bucket_policy;
-use crate::iam::compare::allows;
 use crate::replication::set_aside::set_aside;
 use crate::replication::tests::model::{bucket_in, execute};
 use crate::replication::tests::plans::converged;
@@ -18,6 +18,52 @@ use crate::replication::{
 const OTHER: &str = "444455556666";
 const SOURCE: &str = "source";
 
+/// Whether a policy allows an action on something that has no wildcards. This reads policies by itself: an oracle that shared
+/// the reading of the planner would share its faults.
+fn grants(policy: &Value, action: &str, on: &str) -> bool {
+    fn texts(value: &Value) -> Vec<&str> {
+        match value {
+            Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+            one => one.as_str().into_iter().collect(),
+        }
+    }
+    fn is_match(pattern: &[u8], text: &[u8]) -> bool {
+        match (pattern, text) {
+            ([], []) => true,
+            ([b'*', rest @ ..], _) => {
+                is_match(rest, text) || text.split_first().is_some_and(|(_, text)| is_match(pattern, text))
+            }
+            ([b'?', rest @ ..], [_, text @ ..]) => is_match(rest, text),
+            ([own, rest @ ..], [byte, text @ ..]) => own == byte && is_match(rest, text),
+            _ => false,
+        }
+    }
+    let action = action.to_lowercase();
+    let is_action = |name: &&str| is_match(name.to_lowercase().as_bytes(), action.as_bytes());
+    let is_resource = |name: &&str| is_match(name.as_bytes(), on.as_bytes());
+    let holds = |statement: &Value| {
+        let has = |key: &str| !statement[key].is_null();
+        let names_action = texts(&statement["Action"]).iter().any(is_action)
+            || (has("NotAction") && !texts(&statement["NotAction"]).iter().any(is_action));
+        let names_resource = texts(&statement["Resource"]).iter().any(is_resource)
+            || (has("NotResource") && !texts(&statement["NotResource"]).iter().any(is_resource));
+        statement["Effect"] == "Allow" && names_action && names_resource
+    };
+    policy["Statement"].as_array().is_some_and(|statements| statements.iter().any(holds))
+}
+
+/// Whether our statements in the policy of a bucket let a role do something with its objects.
+fn admits(policy: Option<&Value>, sid: &str, (role, action): (&str, &str), bucket: &str) -> bool {
+    let ours = bucket_policy::ours(policy, sid);
+    let is_named = |statement: &&Value| match &statement["Principal"]["AWS"] {
+        Value::Array(names) => names.iter().any(|name| name == role),
+        name => name == role,
+    };
+    let statements = ours["Statement"].as_array().cloned().unwrap_or_default();
+    let naming: Vec<&Value> = statements.iter().filter(is_named).collect();
+    grants(&json!({"Statement": naming}), action, &format!("arn:aws:s3:::{bucket}/an/object"))
+}
+
 /// What a rule needs of the role for objects to be copied at all.
 fn is_covered(observed: &Observed, sid: &str) -> Result<(), String> {
     let Ok(Some(Configuration { role: arn, rules })) = &observed.configuration else { return Ok(()) };
@@ -25,28 +71,103 @@ fn is_covered(observed: &Observed, sid: &str) -> Result<(), String> {
     let role = named.into_iter().find(|role| role.arn == *arn).ok_or(format!("{arn} does not exist"))?;
     let policy = role.policy.clone().unwrap().unwrap_or_default();
     for (id, Rule { destination: to, .. }) in rules {
-        let objects = format!("{}/*", to.bucket);
         for action in ["s3:ReplicateObject", "s3:ReplicateDelete"] {
-            if !allows(&policy, action, &objects) {
-                return Err(format!("rule {id}: the role may not {action} on {objects}"));
+            if !grants(&policy, action, &format!("{}/an/object", to.bucket)) {
+                return Err(format!("rule {id}: the role may not {action} in {}", to.bucket));
             }
         }
         if let Some(key) = &to.kms_key
-            && !allows(&policy, "kms:Encrypt", key)
+            && !grants(&policy, "kms:Encrypt", key)
         {
             return Err(format!("rule {id}: the role may not use {key}"));
         }
         let bucket = crate::iam::arn::bucket_of_arn(&to.bucket);
-        let admitted = |held: &Option<serde_json::Value>| {
-            bucket_policy::admits(held.as_ref(), sid, arn, "s3:ReplicateObject")
-        };
         if let Some(Ok(held)) = observed.bucket_policies.get(bucket)
-            && !admitted(held)
+            && !admits(held.as_ref(), sid, (arn, "s3:ReplicateObject"), bucket)
         {
             return Err(format!("rule {id}: the policy of {bucket} does not let {arn} in"));
         }
     }
     Ok(())
+}
+
+/// How someone wrote, by wildcards, what a policy of the operator grants.
+#[derive(Clone, Copy, Debug)]
+enum Widened {
+    Not,
+    /// `s3:Replicate*`, in any case.
+    Actions,
+    /// `s3:*` and `kms:*`.
+    Services,
+    /// `arn:aws:s3:::*-0/*`, and any key.
+    Resources,
+    /// `arn:aws:s3:::here-?/*`.
+    OneCharacter,
+    /// `"*"`.
+    All,
+    /// `NotAction` and `NotResource`.
+    Negated,
+}
+
+fn widened() -> impl Strategy<Value = Widened> {
+    use Widened::{Actions, All, Negated, Not, OneCharacter, Resources, Services};
+    prop::sample::select(vec![Not, Actions, Services, Resources, OneCharacter, All, Negated])
+}
+
+/// Writes the statements of a policy in another way that grants at least the same.
+fn widen(policy: &mut Value, how: Widened) {
+    let each = |value: &mut Value, change: &dyn Fn(&str) -> String| match value {
+        Value::Array(items) => {
+            for item in items {
+                *item = json!(change(item.as_str().unwrap()));
+            }
+        }
+        one => *one = json!(change(one.as_str().unwrap())),
+    };
+    let actions = |name: &str| match name.split_once(":Replicate") {
+        Some(_) => "S3:replicate*".to_owned(),
+        None => name.to_owned(),
+    };
+    let service = |name: &str| format!("{}:*", name.split_once(':').unwrap().0);
+    // Buckets are named `here-0` and keys `key/0`.
+    let resources = |name: &str| match name {
+        _ if name.contains(":kms:") => "arn:aws:kms:*:*:key/*".to_owned(),
+        _ => name.replace("here-", "*-").replace("there-", "*-"),
+    };
+    let one_character = |name: &str| {
+        let name = ["0", "1", "2"].iter().fold(name.to_owned(), |name, n| {
+            name.replace(&format!("here-{n}"), "here-?").replace(&format!("key/{n}"), "key/?")
+        });
+        name.replace("there-", "??ere-")
+    };
+    for statement in policy["Statement"].as_array_mut().unwrap() {
+        match how {
+            Widened::Not => {}
+            Widened::Actions => each(&mut statement["Action"], &actions),
+            Widened::Services => each(&mut statement["Action"], &service),
+            Widened::Resources => each(&mut statement["Resource"], &resources),
+            Widened::OneCharacter => each(&mut statement["Resource"], &one_character),
+            Widened::All => {
+                statement["Action"] = json!("*");
+                statement["Resource"] = json!("*");
+            }
+            Widened::Negated => {
+                let statement = statement.as_object_mut().unwrap();
+                statement.retain(|key, _| key != "Action" && key != "Resource");
+                statement.insert("NotAction".into(), json!(["s3:DeleteBucket*", "ec2:*"]));
+                statement.insert("NotResource".into(), json!("arn:aws:s3:::not-this-one/*"));
+            }
+        }
+    }
+}
+
+/// Someone writes the policies of the role and of the buckets by wildcards.
+fn widen_all(case: &mut Case, (of_role, of_buckets): (Widened, Widened)) {
+    let role = case.observed.role.as_mut().unwrap().as_mut().unwrap();
+    widen(role.policy.as_mut().unwrap().as_mut().unwrap(), of_role);
+    for policy in case.observed.bucket_policies.values_mut().flatten().flatten() {
+        widen(policy, of_buckets);
+    }
 }
 
 /// What the status remembers of a policy in the other account.
@@ -69,7 +190,7 @@ fn dead_names(observed: &Observed, sid: &str) -> Vec<String> {
         ours["Statement"].as_array().cloned().unwrap_or_default()
     });
     let named = statements.flat_map(|statement| match &statement["Principal"]["AWS"] {
-        serde_json::Value::Array(names) => names.clone(),
+        Value::Array(names) => names.clone(),
         name => vec![name.clone()],
     });
     let named = named.filter_map(|name| name.as_str().map(str::to_owned));
@@ -144,6 +265,7 @@ proptest! {
         (old, new) in (rules(), rules()),
         (old_role, new_role) in (0..2u8, 0..2u8),
         (old_tags, new_tags) in (any::<bool>(), any::<bool>()),
+        by_others in (widened(), widened()),
         crash in 0..8usize,
     ) {
         let mut case = case_of(across(&old, old_role, old_tags));
@@ -152,6 +274,8 @@ proptest! {
         check_every_prefix(&mut case, &first)?;
         case = case.applied();
         prop_assert_eq!(case.plan().stages, Vec::<Vec<Step>>::new());
+        widen_all(&mut case, by_others);
+        prop_assert_eq!(is_covered(&case.observed, &case.desired().sid), Ok(()));
 
         case.spec = across(&new, new_role, new_tags);
         observe_again(&mut case);
@@ -173,6 +297,7 @@ proptest! {
     fn a_failure_of_any_step_leaves_what_replicates_whole(
         (old, new) in (rules(), rules()),
         (old_role, new_role) in (0..2u8, 0..2u8),
+        by_others in (widened(), widened()),
         fails in prop::collection::vec(prop::bool::weighted(0.3), 16),
     ) {
         let mut case = case_of(across(&old, old_role, true));
@@ -181,6 +306,7 @@ proptest! {
         }
         case = case.applied();
         case.status.bucket_policies = (0..3u8).map(written_policy).collect();
+        widen_all(&mut case, by_others);
         case.spec = across(&new, new_role, true);
         observe_again(&mut case);
         let plan = case.plan();
@@ -310,6 +436,45 @@ fn a_change_that_takes_permissions_away_has_one_step_more_than_one_that_does_not
             "set the policy s3-replication of role role-0",
         ]
     );
+}
+
+/// The policy of the role grants, by a pattern, a part of what the present configuration uses, or all of it.
+#[test]
+fn what_the_role_has_by_wildcards_stays_until_the_configuration_is_replaced() {
+    for (held, kept) in [
+        ("arn:aws:s3:::here-*/*", "arn:aws:s3:::here-0/*"),
+        ("*", "arn:aws:s3:::here-0/*"),
+        ("arn:aws:s3:::here-0/logs/*", "arn:aws:s3:::here-0/logs/*"),
+        ("arn:aws:s3:::*/2026/*", "arn:aws:s3:::*/2026/*"),
+    ] {
+        let mut case = case_of(across(&[(0, false, false)], 0, true));
+        for step in case.plan().steps() {
+            execute(&mut case.observed, SOURCE, step);
+        }
+        case = case.applied();
+        let role = case.observed.role.as_mut().unwrap().as_mut().unwrap();
+        for statement in role.policy.as_mut().unwrap().as_mut().unwrap()["Statement"].as_array_mut().unwrap()
+        {
+            if statement["Sid"] == "DestinationObjects" {
+                statement["Action"] = json!("s3:Repl*");
+                statement["Resource"] = json!(held);
+            }
+        }
+        case.spec = across(&[(1, false, false)], 0, true);
+        let plan = case.plan();
+        let first = plan.steps().next().unwrap();
+        execute(&mut case.observed, SOURCE, first);
+        let policy = case.observed.role.clone().unwrap().unwrap().policy.unwrap().unwrap();
+        let former = policy["Statement"].as_array().unwrap().iter().find(|statement| {
+            statement["Sid"].as_str().is_some_and(|sid| sid.starts_with("FormerDestinationObjects"))
+        });
+        let former = former.unwrap_or_else(|| panic!("{held}: {plan}"));
+        assert_eq!(former["Resource"], json!([kept]), "{held}");
+        for action in ["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"] {
+            assert!(former["Action"].as_array().unwrap().contains(&json!(action)), "{held}: {former}");
+        }
+        assert!(!former.to_string().contains("PutObjectTagging"), "the role did not have it: {former}");
+    }
 }
 
 #[test]

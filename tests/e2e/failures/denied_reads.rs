@@ -1,10 +1,13 @@
-//! AWS denies the operator one read of a resource that was Ready: what does not need the read is still corrected.
+//! AWS denies the operator one read of a resource that was Ready: what does not need the read is still corrected. A read
+//! that is optional fails otherwise: it is named, and made again soon.
 
 use anyhow::{Context, Result};
 use rig::proxy::{Answer, Fault, Matcher};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{NAME, POLICY, ROLE, SOURCE_REGION, Scene, decode_policy, message, reason};
+use crate::support::{
+    DESTINATION_REGION, NAME, POLICY, ROLE, SOURCE_REGION, Scene, decode_policy, message, reason,
+};
 
 use super::impatient;
 
@@ -66,5 +69,84 @@ async fn a_role_gets_back_what_it_lacks_and_keeps_the_rest_while_the_configurati
     let held = iam.get_role_policy().role_name(ROLE).policy_name(POLICY).send().await?;
     let policy = decode_policy(held.policy_document()).context("policy")?.to_string();
     assert!(!policy.contains("theirs"), "{policy}");
+    Ok(())
+}
+
+fn success(body: String) -> Answer {
+    Answer::Custom { status: 200, headers: Vec::new(), body }
+}
+
+/// The status of a condition of the resource.
+fn state<'a>(status: &'a Value, about: &str) -> &'a str {
+    let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let found = conditions.iter().find(|condition| condition["type"] == about);
+    found.and_then(|condition| condition["status"].as_str()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_new_role_may_read_locks_while_s3_does_not_say_whether_there_are_any() -> Result<()> {
+    let scene = impatient("unread-locks").empty().await?;
+    let matching = || Matcher::operation("GetObjectLockConfiguration");
+    let fault = scene.world.proxy.inject(Fault::always(matching(), Answer::slow_down()));
+    scene.apply(|_| {}).await?;
+    let status = scene.world.wait_ready(NAME).await?["status"].clone();
+    assert_eq!(
+        (state(&status, "RoleReady"), reason(&status, "RoleReady").as_str()),
+        ("Unknown", "Throttled")
+    );
+    let text = message(&status, "RoleReady");
+    for part in ["s3:GetBucketObjectLockConfiguration", &scene.source] {
+        assert!(text.contains(part), "{text}");
+    }
+    let policy = async || {
+        let held = scene.world.iam().get_role_policy().role_name(ROLE).policy_name(POLICY).send().await?;
+        anyhow::Ok(decode_policy(held.policy_document())?.to_string())
+    };
+    assert!(policy().await?.contains("s3:GetObjectRetention"));
+
+    // It is read again without a request, long before the interval is over. The bucket turns out to have none.
+    scene.world.proxy.remove(fault);
+    let is_known =
+        |status: &Value| state(status, "RoleReady") == "True" && reason(status, "Ready") == "Applied";
+    let status = scene.world.wait(NAME, is_known, "to be known").await?["status"].clone();
+    assert!(status["lastCorrection"].is_null(), "nobody else changed it: {status:#}");
+    assert!(!policy().await?.contains("s3:GetObjectRetention"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_configuration_waits_until_the_state_of_a_new_key_can_be_read() -> Result<()> {
+    let scene = impatient("unread-key").empty().await?;
+    let key = format!("arn:aws:kms:{DESTINATION_REGION}:{}:key/replicas", scene.world.account);
+    let matching = || Matcher::operation("DescribeKey");
+    let body = json!({"__type": "ThrottlingException", "message": "Rate exceeded"}).to_string();
+    let throttled = Answer::Custom { status: 400, headers: Vec::new(), body };
+    let fault = scene.world.proxy.inject(Fault::always(matching(), throttled));
+    scene
+        .apply(|spec| {
+            spec["rules"][0]["kmsEncryptedObjects"] = json!("Enabled");
+            spec["rules"][0]["destination"]["kmsKeyArn"] = json!(key);
+        })
+        .await?;
+    let is_throttled = |status: &Value| reason(status, "Ready") == "Throttled";
+    let status = scene.world.wait(NAME, is_throttled, "to be throttled").await?["status"].clone();
+    let text = message(&status, "ReplicationReady");
+    assert!(text.contains("kms:DescribeKey") && text.contains(&key), "{text}");
+    assert!(scene.world.proxy.writes().is_empty(), "{:?}", scene.world.proxy.writes());
+
+    let metadata = |state: &str| {
+        let metadata = json!({"KeyId": "replicas", "Arn": key, "KeyState": state, "KeyManager": "CUSTOMER"});
+        success(json!({"KeyMetadata": metadata}).to_string())
+    };
+    scene.world.proxy.remove(fault);
+    let fault = scene.world.proxy.inject(Fault::always(matching(), metadata("PendingDeletion")));
+    let is_refused = |status: &Value| message(status, "Ready").contains("PendingDeletion");
+    scene.world.wait(NAME, is_refused, "to be refused").await?;
+    assert!(scene.world.proxy.writes().is_empty(), "{:?}", scene.world.proxy.writes());
+
+    scene.world.proxy.remove(fault);
+    scene.world.proxy.inject(Fault::always(matching(), metadata("Enabled")));
+    let status = scene.check().await?;
+    assert_eq!(reason(&status, "Ready"), "Applied", "{status:#}");
     Ok(())
 }

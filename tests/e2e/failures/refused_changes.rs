@@ -24,7 +24,25 @@ async fn role_policy(scene: &Scene) -> Result<String> {
 
 #[tokio::test]
 async fn a_destination_that_s3_refuses_leaves_the_former_replication_whole() -> Result<()> {
-    let scene = impatient("refused-change").ready().await?;
+    leaves_the_former_replication_whole("refused-change", |_, policy| policy).await
+}
+
+/// Someone wrote the role's policy by a pattern: it is no less in use.
+#[tokio::test]
+async fn a_destination_that_s3_refuses_leaves_what_the_role_has_by_wildcards() -> Result<()> {
+    let widened = |scene: &Scene, policy: String| policy.replace(&scene.destination, "*");
+    leaves_the_former_replication_whole("refused-wide", widened).await
+}
+
+/// `edit`: what someone makes of the role's policy before the change.
+async fn leaves_the_former_replication_whole(
+    name: &str,
+    edit: impl FnOnce(&Scene, String) -> String,
+) -> Result<()> {
+    let scene = impatient(name).ready().await?;
+    let edited = edit(&scene, role_policy(&scene).await?);
+    let put = scene.world.iam().put_role_policy().role_name(ROLE).policy_name(POLICY);
+    put.policy_document(edited).send().await?;
     let other = scene.world.versioned_bucket(DESTINATION_REGION).await?;
     let refused = Answer::error(400, "InvalidRequest", "This configuration is refused.");
     let fault = scene.world.proxy.inject(Fault::always(Matcher::operation("PutBucketReplication"), refused));

@@ -60,8 +60,17 @@ async fn the_reported_action_is_the_one_that_aws_names() -> Result<()> {
     let text = "User: arn:aws:iam::111122223333:user/operator is not authorized to perform: iam:PassRole on \
                  resource: arn:aws:iam::111122223333:role/r because no identity-based policy allows it";
     let answer = Answer::error(403, "AccessDenied", text);
-    let trouble = Failure::at_creation("PutBucketReplication", On::Source, answer, "AccessDenied")
-        .reporting(&["iam:PassRole", "arn:aws:iam::111122223333:role/r"]);
+    let trouble = Failure {
+        operation: "PutBucketReplication",
+        on: On::Source,
+        answer,
+        during: During::Creation,
+        reason: "AccessDenied",
+        reports: vec![
+            "iam:PassRole on arn:aws:iam::111122223333:role/r is denied",
+            "allow iam:PassRole on arn:aws:iam::111122223333:role/r to the operator's identity",
+        ],
+    };
     check_all("passrole", vec![trouble]).await
 }
 
@@ -158,15 +167,41 @@ async fn expired_credentials_are_distinguished_from_denials() -> Result<()> {
 #[tokio::test]
 async fn a_late_request_and_a_wrong_clock_are_not_reported_as_denials() -> Result<()> {
     let skewed = Answer::error(403, "RequestTimeTooSkewed", "The difference between the times is too large.");
+    let expired = "Signature expired: 20261123T101112Z is now earlier than 20261123T101612Z (20261123T102112Z - 5 min.)";
+    let expired = Answer::error(403, "SignatureDoesNotMatch", expired);
+    let early = "Signature not yet current: 20261123T103112Z is still later than 20261123T102112Z (20261123T101612Z + 5 min.)";
+    let early = Answer::error(403, "SignatureDoesNotMatch", early);
     let late = Answer::error(400, "RequestTimeout", "Your socket connection was not read from in time.");
+    let clock = &["the clock of the operator's node is wrong"];
     check_all(
         "late",
         vec![
-            Failure::at_creation("GetBucketReplication", On::Source, skewed, "AwsUnavailable"),
+            Failure::at_creation("GetBucketReplication", On::Source, skewed, "AwsUnavailable")
+                .reporting(clock),
+            Failure::at_creation("GetRole", On::Role, expired, "AwsUnavailable").reporting(clock),
+            Failure::at_creation("CreateRole", On::Role, early, "AwsUnavailable").reporting(clock),
             Failure::at_creation("PutBucketReplication", On::Source, late, "AwsUnavailable"),
         ],
     )
     .await
+}
+
+/// S3 answers with 409 both where two writes meet and where the state of the bucket does not allow the call.
+#[tokio::test]
+async fn a_bucket_whose_state_does_not_allow_a_configuration_met_no_other_write() -> Result<()> {
+    let Scene { world, operator: _operator, .. } = impatient("state").empty().await?;
+    let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
+    let words = "The request is not valid for the current state of the bucket.";
+    let answer = Answer::error(409, "InvalidBucketState", words);
+    let about = Matcher::operation("PutBucketReplication").about(&source);
+    let fault = world.proxy.inject(Fault::always(about, answer));
+    world.apply(&replication("state", &source, &destination).to_string()).await?;
+    let refused = |status: &Value| message(status, "Ready").contains("InvalidBucketState");
+    let status = world.wait("state", refused, "to be refused").await?["status"].clone();
+    assert_eq!(reason(&status, "Ready"), "Progressing", "versioning may not have settled: {status:#}");
+    ensure!(!message(&status, "Ready").contains("another write"), "{status:#}");
+    world.proxy.remove(fault);
+    world.wait_ready("state").await.map(drop)
 }
 
 /// An error that a retry cannot fix is retried after the interval; a transient one soon.

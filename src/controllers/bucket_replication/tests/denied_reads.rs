@@ -1,8 +1,11 @@
-//! A read that is denied holds back what needs it, and nothing else. What could not be read takes nothing away.
+//! A read that is denied, or fails otherwise, holds back what needs it, and nothing else. What could not be read takes
+//! nothing away, and is read again soon unless it is denied.
 
-use super::failed_steps::{DRIFTS, delete_configuration, replicating, rules};
+use strum::IntoEnumIterator;
+
+use super::failed_steps::{DRIFTS, delete_configuration, replicating, rules, two_accounts};
 use super::*;
-use crate::replication::Step;
+use crate::replication::{FailureClass, Step};
 
 const ROLE: (&str, &str) = ("iam:GetRole", "orders-role");
 const ROLE_POLICY: (&str, &str) = ("iam:GetRolePolicy", "orders-role");
@@ -10,13 +13,21 @@ const CONFIGURATION: (&str, &str) = ("s3:GetReplicationConfiguration", "orders")
 const BUCKET_POLICY: (&str, &str) = ("s3:GetBucketPolicy", "b-copies");
 const VERSIONING: (&str, &str) = ("s3:GetBucketVersioning", "a-copies");
 const OBJECT_LOCK: (&str, &str) = ("s3:GetBucketObjectLockConfiguration", "orders");
+const KEY: (&str, &str) = ("kms:DescribeKey", "arn:aws:kms:eu-west-1:444455556666:key/replicas");
+
+/// Every read of a check, but for that of a former role.
+const READS: [(&str, &str); 7] =
+    [ROLE, ROLE_POLICY, CONFIGURATION, BUCKET_POLICY, VERSIONING, OBJECT_LOCK, KEY];
 
 fn deny(scene: &Scene, read: (&'static str, &str)) {
     scene.cloud.with(|world| world.denied_reads.insert((read.0, read.1.to_owned())));
 }
 
 fn allow_all(scene: &Scene) {
-    scene.cloud.with(|world| world.denied_reads.clear());
+    scene.cloud.with(|world| {
+        world.denied_reads.clear();
+        world.failing_reads.clear();
+    });
 }
 
 fn assert_named(scene: &Scene, read: (&str, &str), what: &str) {
@@ -49,20 +60,105 @@ fn held_back(read: (&str, &str)) -> &'static [&'static str] {
     }
 }
 
+/// Whether a class says that a read failed. The others are answers to it.
+fn is_failure_to_read(class: FailureClass) -> bool {
+    match class {
+        FailureClass::NoSuchBucket
+        | FailureClass::NoSuchRole
+        | FailureClass::WrongOwner
+        | FailureClass::WrongAccount
+        | FailureClass::DeleteConflict => false,
+        FailureClass::Throttled
+        | FailureClass::Conflict
+        | FailureClass::Denied
+        | FailureClass::WrongRegion
+        | FailureClass::Invalid
+        | FailureClass::Credentials
+        | FailureClass::WrongClock
+        | FailureClass::Unavailable => true,
+    }
+}
+
+fn failures() -> impl Iterator<Item = FailureClass> {
+    FailureClass::iter().filter(|class| is_failure_to_read(*class))
+}
+
+/// The read fails until all is allowed.
+fn fail(scene: &Scene, class: FailureClass, (action, subject): (&'static str, &str)) {
+    scene.cloud.with(|world| match class {
+        FailureClass::Denied => drop(world.denied_reads.insert((action, subject.to_owned()))),
+        class => drop(world.failing_reads.insert((action, subject.to_owned()), class)),
+    });
+}
+
+/// Two destinations, one of them with a key, checked once a day.
+fn replicating_with_a_key() -> (Scene, Value) {
+    let (mut scene, mut spec) = two_accounts();
+    scene.cloud.with(|world| world.keys.insert(KEY.1.to_owned(), "Enabled".to_owned()));
+    spec["interval"] = json!("24h");
+    encrypt(&mut spec["rules"][0]);
+    scene.apply(spec.clone());
+    scene.check();
+    assert_eq!(scene.reason(), "Applied", "{:#}", scene.status());
+    scene.clock.advance(Duration::from_secs(120));
+    scene.check();
+    (scene, spec)
+}
+
+fn encrypt(rule: &mut Value) {
+    rule["kmsEncryptedObjects"] = json!("Enabled");
+    rule["destination"]["kmsKeyArn"] = json!(KEY.1);
+}
+
+/// Nobody waits a day for an answer that AWS did not give.
+fn assert_soon(next: Option<Option<Duration>>, class: FailureClass, what: &str) {
+    let is_over_soon = class != FailureClass::Denied && class.reason().is_no_answer();
+    let next = next.flatten().unwrap();
+    assert!(!is_over_soon || next < Duration::from_secs(6 * 60), "{what}: {next:?}");
+}
+
+/// A condition has the reason of a failure, and names the read.
+fn assert_unknown(scene: &Scene, about: &str, class: FailureClass, read: (&str, &str), what: &str) {
+    let condition = scene.condition(about);
+    let seen = (condition["status"].as_str(), condition["reason"].as_str());
+    assert_eq!(seen, (Some("Unknown"), Some(class.reason().as_str())), "{what}: {condition:#}");
+    let text = condition["message"].as_str().unwrap();
+    assert!(text.contains(read.0) && text.contains(read.1), "{what}: {text}");
+}
+
+/// A read and a failure of it hold back a drift.
+fn holds_back(read: (&str, &str), class: FailureClass, drift: &str) -> bool {
+    // A bucket that does not answer for now may lack versioning; one that may not be read is left to S3.
+    let all = read == VERSIONING && class != FailureClass::Denied;
+    all || held_back(read).iter().any(|held| drift.starts_with(held))
+}
+
 #[test]
-fn whatever_read_is_denied_every_correction_is_made_that_does_not_need_it_and_the_action_is_named() {
-    for read in [ROLE, ROLE_POLICY, CONFIGURATION, BUCKET_POLICY, VERSIONING, OBJECT_LOCK] {
+fn whatever_read_fails_every_correction_is_made_that_does_not_need_it_and_the_read_is_named_and_repeated() {
+    for (read, class) in READS.into_iter().flat_map(|read| failures().map(move |class| (read, class))) {
         for drift in &DRIFTS {
-            let what = format!("{} on {} is denied, and {}", read.0, read.1, drift.0);
-            let (mut scene, _) = replicating();
+            let what = format!("{} on {} fails as {class:?}, and {}", read.0, read.1, drift.0);
+            let (mut scene, _) = replicating_with_a_key();
             scene.cloud.with(drift.1);
-            deny(&scene, read);
-            scene.check();
-            let waits = held_back(read).iter().any(|held| drift.0.starts_with(held));
-            assert_eq!(drift.2(&scene.world()), !waits, "{what}: {:#}", scene.status());
-            match read {
-                VERSIONING | OBJECT_LOCK => assert_shown(&scene, read, &what),
-                _ => assert_named(&scene, read, &what),
+            fail(&scene, class, read);
+            let next = scene.check();
+            assert_soon(next, class, &what);
+            assert_eq!(
+                drift.2(&scene.world()),
+                !holds_back(read, class, drift.0),
+                "{what}: {:#}",
+                scene.status()
+            );
+            match (read, class) {
+                (OBJECT_LOCK, _) => assert_unknown(&scene, "RoleReady", class, read, &what),
+                (VERSIONING | KEY, FailureClass::Denied) => assert_shown(&scene, read, &what),
+                (KEY, _) => assert_unknown(&scene, "ReplicationReady", class, read, &what),
+                _ => {
+                    assert_eq!(scene.reason(), class.reason().as_str(), "{what}: {}", scene.message());
+                    for part in [read.0, read.1] {
+                        assert!(scene.message().contains(part), "{what}: {}", scene.message());
+                    }
+                }
             }
             scene.check();
             assert_eq!(scene.writes_to_aws(), [""; 0], "{what}: it is not written again and again");
@@ -71,7 +167,114 @@ fn whatever_read_is_denied_every_correction_is_made_that_does_not_need_it_and_th
             scene.check();
             assert!(drift.2(&scene.world()), "{what}, and no longer: {:#}", scene.status());
             assert_eq!(scene.reason(), "Applied", "{what}, and no longer: {}", scene.message());
+            for about in ["VersioningReady", "RoleReady", "ReplicationReady"] {
+                assert_eq!(scene.condition(about)["status"], "True", "{what}, and no longer: {about}");
+            }
         }
+    }
+}
+
+#[test]
+fn a_new_role_may_read_locks_while_nobody_knows_whether_it_needs_to() {
+    for (is_locked, class) in
+        [true, false].into_iter().flat_map(|locked| failures().map(move |class| (locked, class)))
+    {
+        let what = format!("locked: {is_locked}, {class:?}");
+        let mut scene = Scene::new();
+        scene.cloud.with(|world| world.buckets.get_mut("orders").unwrap().object_lock = is_locked);
+        fail(&scene, class, OBJECT_LOCK);
+        let mut daily = spec();
+        daily["interval"] = json!("24h");
+        scene.apply(daily);
+        let may_read_locks = |scene: &Scene| {
+            let policy = scene.role().unwrap().policy.unwrap().to_string();
+            ["s3:GetObjectRetention", "s3:GetObjectLegalHold"].iter().all(|action| policy.contains(action))
+        };
+        let next = scene.check();
+        assert_soon(next, class, &what);
+        assert!(may_read_locks(&scene), "{what}");
+        assert_eq!((scene.reason().as_str(), rules(&scene)), ("Applied", vec!["all".to_owned()]), "{what}");
+        assert_unknown(&scene, "RoleReady", class, OBJECT_LOCK, &what);
+        scene.clock.advance(Duration::from_secs(120));
+        scene.check();
+        assert!(may_read_locks(&scene), "{what}: the role keeps it");
+        allow_all(&scene);
+        scene.check();
+        assert_eq!(may_read_locks(&scene), is_locked, "{what}: {:#}", scene.status());
+        assert_eq!(scene.reason(), "Applied", "{what}: {}", scene.message());
+        assert_eq!(scene.condition("RoleReady")["status"], "True", "{what}");
+        assert_eq!(scene.status()["lastCorrection"], Value::Null, "{what}: nobody else changed it");
+    }
+}
+
+#[test]
+fn a_key_that_is_not_in_use_yet_is_read_before_a_configuration_names_it() {
+    for class in failures().filter(|class| *class != FailureClass::Denied) {
+        let mut encrypted = spec();
+        encrypted["interval"] = json!("24h");
+        encrypt(&mut encrypted["rules"][0]);
+        let pending = |scene: &Scene| {
+            scene.cloud.with(|world| world.keys.insert(KEY.1.to_owned(), "PendingDeletion".to_owned()));
+            fail(scene, class, KEY);
+            scene.apply(encrypted.clone());
+        };
+        let refused = |scene: &mut Scene, what: &str| {
+            let next = scene.check();
+            assert_soon(next, class, what);
+            assert_eq!(scene.writes_to_aws(), [""; 0], "{what} {class:?}: {:#}", scene.status());
+            assert_eq!(scene.reason(), class.reason().as_str(), "{what} {class:?}: {}", scene.message());
+            assert!(scene.message().contains(KEY.1), "{what} {class:?}: {}", scene.message());
+            assert_eq!(scene.condition("ReplicationReady")["reason"], class.reason().as_str(), "{what}");
+            allow_all(scene);
+            scene.check();
+            assert!(scene.message().contains("PendingDeletion"), "{what} {class:?}: {}", scene.message());
+            assert_eq!(scene.writes_to_aws(), [""; 0], "{what} {class:?}");
+            scene.cloud.with(|world| world.keys.insert(KEY.1.to_owned(), "Enabled".to_owned()));
+            scene.check();
+            assert_eq!(scene.reason(), "Applied", "{what} {class:?}: {}", scene.message());
+        };
+        let mut scene = Scene::new();
+        pending(&scene);
+        refused(&mut scene, "a new resource");
+        let mut scene = Scene::settled();
+        pending(&scene);
+        refused(&mut scene, "a changed spec");
+    }
+}
+
+#[test]
+fn a_change_of_other_fields_does_not_wait_for_a_key_that_is_in_use() {
+    for class in failures() {
+        let (mut scene, mut spec) = replicating_with_a_key();
+        fail(&scene, class, KEY);
+        spec["rules"][0]["filter"] = json!({"prefix": "logs/"});
+        scene.apply(spec);
+        scene.check();
+        let held = scene.world().buckets["orders"].configuration.clone().unwrap();
+        assert_eq!(held.rules["a"].filter.prefix, "logs/", "{class:?}: {}", scene.message());
+        assert_eq!(scene.reason(), "Applied", "{class:?}: {}", scene.message());
+    }
+}
+
+#[test]
+fn a_former_role_that_cannot_be_read_is_named_and_read_again_soon() {
+    for class in failures() {
+        let what = format!("{class:?}");
+        let mut scene = Scene::settled();
+        let mut renamed = spec();
+        renamed["interval"] = json!("24h");
+        renamed["role"]["name"] = json!("other-role");
+        fail(&scene, class, ROLE);
+        scene.apply(renamed);
+        let next = scene.check();
+        assert_soon(next, class, &what);
+        assert_eq!(scene.reason(), "Applied", "{what}: {}", scene.message());
+        assert_unknown(&scene, "RoleReady", class, ROLE, &what);
+        allow_all(&scene);
+        scene.clock.advance(Duration::from_secs(120));
+        scene.check();
+        assert!(scene.role().is_none(), "{what}: {:#}", scene.status());
+        assert_eq!(scene.condition("RoleReady")["status"], "True", "{what}");
     }
 }
 

@@ -110,3 +110,72 @@ fn a_change_that_an_event_announced_is_found_by_it_also_where_both_checks_that_i
         assert!(scene.operator.metrics().contains(found), "{what}: {}", scene.operator.metrics());
     }
 }
+
+/// The next check after one that finds nothing, once events have come from everywhere that the resource depends on.
+fn next_check_once_covered(namespaces: &Value) -> Duration {
+    let mut scene = scene_with_events();
+    let mut account = account_for(&["copies"]);
+    account["namespaces"] = namespaces.clone();
+    scene.account("default", account);
+    scene.cluster.with(|server| {
+        server.namespaces.insert("data".to_owned(), [("team".to_owned(), "data".to_owned())].into());
+    });
+    scene.operator.queue_answers();
+    scene.clock.advance(Duration::from_secs(120));
+    let of_s3 = deletion_event(&scene, 0);
+    let of_role = of_s3
+        .replace("s3.amazonaws.com", "iam.amazonaws.com")
+        .replace("DeleteBucketReplication", "DeleteRolePolicy")
+        .replace("bucketName", "roleName")
+        .replace("\"orders\"", "\"orders-role\"");
+    let elsewhere = of_s3
+        .replace("us-east-1", "eu-west-1")
+        .replace("DeleteBucketReplication", "PutBucketVersioning")
+        .replace("\"orders\"", "\"copies\"");
+    for body in [of_s3, of_role, elsewhere] {
+        dispatch(&scene, &body);
+    }
+    // One check because of the events, and another one a minute later.
+    for pause in [20, 70, 600] {
+        scene.clock.advance(Duration::from_secs(pause));
+        scene.operator.queue_answers();
+        scene.check();
+        assert_eq!(scene.reason(), "Applied", "{namespaces}: {:#}", scene.status());
+    }
+    scene.check().flatten().unwrap()
+}
+
+#[test]
+fn events_stretch_no_interval_where_the_labels_of_the_namespace_decide_what_is_allowed() {
+    let (hour, day) = (Duration::from_secs(3600), Duration::from_secs(24 * 3600));
+    let by_name = next_check_once_covered(&json!({"matchNames": ["data"]}));
+    assert!(by_name > hour && by_name < day * 2, "{by_name:?}");
+    for by_label in [
+        json!({"matchLabels": {"team": "data"}}),
+        json!({"matchNames": ["data"], "matchLabels": {"team": "data"}}),
+    ] {
+        let next = next_check_once_covered(&by_label);
+        assert!(next <= Duration::from_secs(20 * 60), "{by_label}: {next:?}");
+    }
+}
+
+#[test]
+fn a_change_of_a_namespaces_labels_shows_at_the_next_check() {
+    let mut scene = scene_with_events();
+    let mut account = account_for(&["copies"]);
+    account["namespaces"] = json!({"matchLabels": {"team": "data"}});
+    scene.account("default", account);
+    let label = |scene: &Scene, team: &str| {
+        let labels = [("team".to_owned(), team.to_owned())].into();
+        scene.cluster.with(|server| server.namespaces.insert("data".to_owned(), labels));
+    };
+    label(&scene, "data");
+    scene.wait_a_minute();
+    assert_eq!(scene.reason(), "Applied", "{:#}", scene.status());
+    label(&scene, "other");
+    scene.wait(Duration::from_secs(600));
+    assert_eq!(scene.reason(), "NotAllowed", "{:#}", scene.status());
+    label(&scene, "data");
+    scene.wait(Duration::from_secs(660));
+    assert_eq!(scene.reason(), "Applied", "{:#}", scene.status());
+}

@@ -53,11 +53,13 @@ const TO_JUDGE: [(RefusalScope, Precondition); 12] = [
 ];
 
 /// What must hold for the operator to write.
-const TO_WRITE: [(RefusalScope, Precondition); 13] = [
+const TO_WRITE: [(RefusalScope, Precondition); 14] = [
     // A role that someone else made is taken over only with `adoptionPolicy: Adopt`.
     (All, to_write::require_role_ours),
     // A configuration that someone else made is replaced only with `adoptionPolicy: Adopt`.
     (All, to_write::require_configuration_ours),
+    // S3 accepts any key, and fails object by object.
+    (All, to_write::require_new_keys_read),
     // `versioning: Required` leaves it to the user to enable it.
     (All, to_write::require_versioning_enabled),
     // With MFA delete only the root user can enable it.

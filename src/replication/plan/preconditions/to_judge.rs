@@ -271,7 +271,8 @@ pub(crate) fn require_existing_role_allowed(input: &PlanInput<'_>, _: &[DriftEnt
 }
 
 /// The keys that encrypt source objects are in the Region of the source. The keys that encrypt replicas exist, are enabled
-/// and are in the Region of their bucket. A key that may not be read is not judged.
+/// and are in the Region of their bucket. A key that could not be read is not judged: the condition of the configuration names
+/// it, and a new one is refused before a write.
 pub(crate) fn require_keys_usable(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     let unusable = input.desired.rules.iter().filter_map(|(id, rule)| unusable_key(input, id, rule));
     let unusable = source_keys_elsewhere(input).into_iter().chain(unusable);

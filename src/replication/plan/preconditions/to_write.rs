@@ -100,6 +100,21 @@ fn unread_owner(input: &PlanInput<'_>, held: &Configuration) -> String {
     failure.map(message).unwrap_or_default()
 }
 
+/// The keys that are not in use yet could be read: S3 takes a configuration with any key, and a key that is disabled, or waits
+/// for its deletion, encrypts nothing. One that may not be read is left to S3.
+pub(crate) fn require_new_keys_read(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+    if input.was_applied() {
+        return Ok(());
+    }
+    let held = input.observed.configuration.as_ref().ok().and_then(Option::as_ref);
+    let is_in_use = |arn: &str| {
+        let mut rules = held.into_iter().flat_map(|held| held.rules.values());
+        rules.any(|rule| rule.destination.kms_key.as_deref() == Some(arn))
+    };
+    let new = input.observed.unread_keys().filter(|(arn, _)| !is_in_use(arn));
+    Refusal::all(new.map(|(_, failure)| Refusal::failed(failure, ConditionType::ReplicationReady)))
+}
+
 /// Buckets that the spec only lets the operator check have versioning.
 pub(crate) fn require_versioning_enabled(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     let required = input.unversioned().filter(|(d, ..)| d.versioning == VersioningPolicy::Required);
