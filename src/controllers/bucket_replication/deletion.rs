@@ -15,13 +15,13 @@ use crate::api::{BucketReplicationStatus, ConditionType, DEFAULT_ACCOUNT, FINALI
 use crate::controllers::bucket_replication::authorize::{
     NamespaceLabels, admits, authorize, claim_source, has_rivals, stand_in,
 };
-use crate::controllers::bucket_replication::canary::remove_canaries;
+use crate::controllers::bucket_replication::canary::CanaryRemoval;
 use crate::controllers::bucket_replication::contents::{
     absent, configuration_hash, setting_of_configuration,
 };
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::deletion_view::DeletionView;
-use crate::controllers::bucket_replication::execute::execute;
+use crate::controllers::bucket_replication::execute::{Executed, Purpose, execute};
 use crate::controllers::bucket_replication::hold_back::written_ago;
 use crate::controllers::bucket_replication::resource::ReplicationObject;
 use crate::controllers::bucket_replication::status::{self, Schedule};
@@ -160,12 +160,11 @@ async fn remove_canaries_alone<C: Cloud, K: Cluster>(
         let Ok(accounts) = removal.accounts(cx).await else { continue };
         let Ok(clients) = cx.cloud.connect(&accounts, &removal.id).await else { continue };
         match removal.remove_canaries::<C, K>(&clients, cx).await {
-            Err(refusal) if refusal.reason == Reason::Progressing => return Err(refusal.into()),
-            Err(refusal) => {
+            Err(Stop::Refused(refusal)) if refusal.reason != Reason::Progressing => {
                 let (namespace, name) = (&target.metadata.namespace, &target.metadata.name);
                 warn!(namespace, name, detail = refusal.message, "canaries are left");
             }
-            Ok(()) => {}
+            result => result?,
         }
     }
     Ok(())
@@ -372,11 +371,14 @@ impl Removal<'_> {
             disputed: self.is_disputed(),
         };
         let planned = teardown(&observed, &ownership);
-        let outcome = execute(&planned.stages, &clients, None, cx).await.outcome;
+        let purpose = Purpose::Deletion(self.target);
+        let Executed { outcome, stopped, announced: _ } =
+            execute(&planned.stages, &clients, purpose, cx).await;
         self.target.memory.forget_written(&outcome.done);
         if !outcome.done.is_empty() {
             cx.cluster.publish_event(self.target.key, &deleted_event(&outcome)).await;
         }
+        stopped.map_or(Ok(()), Err)?;
         require_done(&outcome, &observed)?;
         planned.blocked.map_or(Ok(()), Err)?;
         if outcome.done.is_empty() {
@@ -422,10 +424,10 @@ impl Removal<'_> {
         &self,
         clients: &C::Clients,
         cx: &Context<C, K>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Stop> {
         let places = self.view.canary_places(&self.target.key.uid);
         let source = self.bucket.as_ref().map(|bucket| bucket.name.as_str()).unwrap_or_default();
-        remove_canaries::<C, K>(&places, source, clients, cx).await
+        CanaryRemoval { target: self.target, places: &places, source, clients, cx }.run().await
     }
 
     /// The accounts to remove things in. An account that only a rule names may be gone: nothing is left there then. For
