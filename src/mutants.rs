@@ -48,10 +48,11 @@ pub enum Mutant {
     RequestHandledUnread,
     CanaryForbiddenStays,
     OldAnswersBelieved,
+    ChangeIgnored,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 41] = [
+    pub const ALL: [Mutant; 42] = [
         Mutant::NoLiveGet,
         Mutant::NoFinalizer,
         Mutant::FinalizerReplaced,
@@ -89,6 +90,7 @@ impl Mutant {
         Mutant::RequestHandledUnread,
         Mutant::CanaryForbiddenStays,
         Mutant::OldAnswersBelieved,
+        Mutant::ChangeIgnored,
         Mutant::IntentNotKept,
         Mutant::JobNotSearched,
         Mutant::TokenByChance,
@@ -172,6 +174,9 @@ impl Mutant {
             }
             Mutant::OldAnswersBelieved => {
                 "An answer of AWS from before the operator's last write is believed."
+            }
+            Mutant::ChangeIgnored => {
+                "Writes go on although the watch has brought a change or the deletion of the object."
             }
         }
     }

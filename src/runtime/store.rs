@@ -221,6 +221,15 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash, S> Store<K, I, S> {
         self.state.read().objects.contains_key(key)
     }
 
+    /// Whether an object is outdated: by now the store holds none of its key, another one, or one that is being deleted or
+    /// has another spec. An object that is newer than the store's is not.
+    pub fn is_outdated(&self, metadata: &ObjectMeta) -> bool {
+        let Some(held) = self.get(&Key::of(metadata)) else { return true };
+        let held = held.meta();
+        let is_deleted = held.deletion_timestamp.is_some() && metadata.deletion_timestamp.is_none();
+        held.uid != metadata.uid || is_deleted || held.generation > metadata.generation
+    }
+
     /// The objects with this index key, oldest first. For keys that few objects share: each is unpacked.
     pub fn by_index(&self, key: &I) -> Vec<Arc<K>> {
         self.by_index_until(key, |_| false)
@@ -454,6 +463,33 @@ mod tests {
             Change::Deleted(gone) => format!("{} gone", name(&gone)),
         });
         words.collect()
+    }
+
+    #[test]
+    fn an_object_is_outdated_once_the_store_has_a_newer_one_of_its_name_or_none() {
+        let store = empty_store();
+        let of_generation = |generation, version| {
+            let mut object = object("a", version);
+            object.metadata.generation = Some(generation);
+            object
+        };
+        let began = of_generation(2, 2).metadata;
+        assert!(store.is_outdated(&began), "it is gone");
+        store.apply(of_generation(2, 3));
+        assert!(!store.is_outdated(&began), "only its status changed");
+        store.apply(of_generation(1, 1));
+        assert!(!store.is_outdated(&began), "the store is behind");
+        store.apply(of_generation(3, 4));
+        assert!(store.is_outdated(&began));
+        let mut deleted = of_generation(2, 5);
+        deleted.metadata.deletion_timestamp = jiff::Timestamp::from_second(1).ok().map(Time);
+        let deleting = deleted.metadata.clone();
+        store.apply(deleted);
+        assert!(store.is_outdated(&began) && !store.is_outdated(&deleting));
+        let mut another = of_generation(1, 6);
+        another.metadata.uid = Some("uid-of-another".into());
+        store.apply(another);
+        assert!(store.is_outdated(&began));
     }
 
     #[test]

@@ -16,7 +16,6 @@ use crate::api::BucketReplication;
 use crate::controllers::assemble::{Controllers, Parts};
 use crate::controllers::aws_account::controller::AwsAccountController;
 use crate::controllers::bucket_replication::bucket_locks;
-use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::controller::BucketReplicationController;
 use crate::controllers::index::Index;
 use crate::controllers::replication_backfill::controller::ReplicationBackfillController;
@@ -26,6 +25,8 @@ use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::clock::{Clock, SimulatedClock};
 use crate::runtime::controller::Controller as _;
+use crate::runtime::leader::boot_instant::BootInstant;
+use crate::runtime::leader::{Succession, Term};
 use crate::runtime::queue::Urgency;
 use crate::runtime::store::{Change, Key};
 use crate::simulation::api_server::{ApiServer, ObjectName};
@@ -242,12 +243,12 @@ impl SimulatedOperator {
         Some(kube::Resource::meta(object.as_ref()).clone())
     }
 
-    /// A new term of leadership begins.
-    pub fn begin_term(&self) {
-        let Context { memory, clock, .. } = &*self.controller.context;
-        memory.begin_term(clock.now(), clock.timestamp());
-        self.backfills.context.memory.forget_all();
-        self.controller.context.evidence.forget_all();
+    /// A term of leadership begins, as the runtime begins it. `succession`: how the one before it ended.
+    pub fn begin_term(&self, succession: Succession) {
+        let term = Term::until(BootInstant::NEVER, succession);
+        self.accounts.begin_term(&term);
+        self.controller.begin_term(&term);
+        self.backfills.begin_term(&term);
     }
 
     /// What the process remembers and decides by, as text.

@@ -11,7 +11,7 @@ use crate::controllers::bucket_replication::authorize::{
 };
 use crate::controllers::bucket_replication::connect::{Connected, connect};
 use crate::controllers::bucket_replication::context::Context;
-use crate::controllers::bucket_replication::execute::{Grounds, Permission, execute};
+use crate::controllers::bucket_replication::execute::{Grounds, Permission, Purpose, execute};
 use crate::controllers::bucket_replication::hold_back::hold_back;
 use crate::controllers::bucket_replication::likely_cause::find_likely_cause;
 use crate::controllers::bucket_replication::metrics_watch::{evidence, watch_metrics};
@@ -57,7 +57,7 @@ pub async fn check<C: Cloud, K: Cluster>(
     let permission = Permission { resource, accounts: &accounts, labels: &labels };
     let written = prepare(&assessment, &held.stages, permission, cx).await?;
     let grounds = Grounds { permission, assessment: &assessment, written: written.as_ref() };
-    let mut executed = execute(&held.stages, &clients, Some(grounds), cx).await;
+    let mut executed = execute(&held.stages, &clients, Purpose::Check(grounds), cx).await;
     let written = executed.announced.take().or(written);
     let outcome = held.conclude(executed, &mut assessment.plan)?;
     let mut report = make_report(&assessment, &outcome, resource, cx);

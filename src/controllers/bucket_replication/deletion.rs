@@ -15,14 +15,14 @@ use crate::api::{BucketReplicationStatus, ConditionType, DEFAULT_ACCOUNT, FINALI
 use crate::controllers::bucket_replication::authorize::{
     NamespaceLabels, admits, authorize, claim_source, has_rivals, stand_in,
 };
-use crate::controllers::bucket_replication::canary::remove_canaries;
+use crate::controllers::bucket_replication::canary::CanaryRemoval;
 use crate::controllers::bucket_replication::connect::{Connected, connect};
 use crate::controllers::bucket_replication::contents::{
     absent, configuration_hash, setting_of_configuration,
 };
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::deletion_view::DeletionView;
-use crate::controllers::bucket_replication::execute::execute;
+use crate::controllers::bucket_replication::execute::{Executed, Purpose, execute};
 use crate::controllers::bucket_replication::hold_back::written_ago;
 use crate::controllers::bucket_replication::resource::ReplicationObject;
 use crate::controllers::bucket_replication::status::{self, Schedule};
@@ -173,9 +173,10 @@ async fn remove_canaries_alone<C: Cloud, K: Cluster>(
             warn!(namespace, name, detail = failure.message(), "canaries may be left");
         }
         match removal.remove_canaries::<C, K>(&connected, cx).await {
-            Err(refusal) if refusal.reason == Reason::Progressing => return Err(refusal.into()),
-            Err(refusal) => warn!(namespace, name, detail = refusal.message, "canaries are left"),
-            Ok(()) => {}
+            Err(Stop::Refused(refusal)) if refusal.reason != Reason::Progressing => {
+                warn!(namespace, name, detail = refusal.message, "canaries are left");
+            }
+            result => result?,
         }
     }
     Ok(())
@@ -383,11 +384,14 @@ impl Removal<'_> {
             named_elsewhere: holds_statements(&self.view.status, unreached),
         };
         let planned = teardown(&observed, &ownership);
-        let outcome = execute(&planned.stages, clients, None, cx).await.outcome;
+        let purpose = Purpose::Deletion(self.target);
+        let Executed { outcome, stopped, announced: _ } =
+            execute(&planned.stages, clients, purpose, cx).await;
         self.target.memory.forget_written(&outcome.done);
         if !outcome.done.is_empty() {
             cx.cluster.publish_event(self.target.key, &deleted_event(&outcome)).await;
         }
+        stopped.map_or(Ok(()), Err)?;
         require_not_interrupted(&outcome)?;
         let failures = outcome.failed.iter().map(|(step, failure)| failed(step, failure, &observed));
         Refusal::all(failures.chain(planned.blocked).chain(self.left_behind(unreached)))?;
@@ -457,11 +461,11 @@ impl Removal<'_> {
         &self,
         Connected { clients, unreached }: &Connected<C::Clients>,
         cx: &Context<C, K>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Stop> {
         let mut places = self.view.canary_places(&self.target.key.uid);
         places.retain(|place| is_reached(&place.bucket, unreached));
         let source = self.bucket.as_ref().map(|bucket| bucket.name.as_str()).unwrap_or_default();
-        remove_canaries::<C, K>(&places, source, clients, cx).await
+        CanaryRemoval { target: self.target, places: &places, source, clients, cx }.run().await
     }
 
     /// The accounts to remove things in. An account that only a rule names may be gone: nothing is left there then. For

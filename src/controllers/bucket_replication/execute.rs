@@ -6,27 +6,29 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use kube::Resource as _;
 use serde_json::Value;
 
-use crate::api::BucketReplicationStatus;
+use crate::api::{BucketReplicationStatus, FINALIZER};
 use crate::backoff::doubling;
 use crate::controllers::bucket_replication::announce::announce;
 use crate::controllers::bucket_replication::authorize::{
     KnownLabels, NamespaceLabels, authorize, claim_source, resolve,
 };
 use crate::controllers::bucket_replication::context::Context;
-use crate::controllers::bucket_replication::resource::Resource;
+use crate::controllers::bucket_replication::resource::{ReplicationObject, Resource};
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::iam::Statement;
 use crate::iam::bucket_policy::{merged, ours};
 use crate::iam::compare::compare;
 use crate::iam::document::PolicyDocument;
 use crate::mutants::{Mutant, is_on};
-use crate::ports::{Cloud, Cluster};
+use crate::ports::{Cloud, Cluster, Finalizers};
 use crate::replication::events::{EventName, Origin, Service};
 use crate::replication::observed::Read;
 use crate::replication::outcome::Outcome;
 use crate::replication::{Accounts, Assessment, BucketAddress, Failure, FailureClass, Step};
+use crate::runtime::store::Key;
 
 /// The pause before a bucket policy is read again after a write, doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -45,7 +47,15 @@ pub struct Executed {
     pub announced: Option<BucketReplicationStatus>,
 }
 
-/// What a check executes its plan on. A deletion has none of it.
+/// For what a plan is executed.
+#[derive(Clone, Copy)]
+pub enum Purpose<'a> {
+    Check(Grounds<'a>),
+    /// A removal needs no permission, only the object for which it was planned.
+    Deletion(&'a ReplicationObject<'a>),
+}
+
+/// What a check executes its plan on.
 #[derive(Clone, Copy)]
 pub struct Grounds<'a> {
     pub permission: Permission<'a>,
@@ -71,30 +81,29 @@ enum Halt {
     Interrupted,
 }
 
-/// Executes stages until the operator no longer leads, is asked to stop, or no longer authorizes the resource as it did when
-/// the plan was made. A step that fails holds back only the steps that need it. The permission of `grounds` is confirmed
-/// again before each stage, and after a wait for the lock of a bucket; a removal needs none.
+/// Executes stages until the operator no longer leads, is asked to stop, sees another object than the plan was made for, or
+/// no longer authorizes the resource as it did then. A step that fails holds back only the steps that need it. Object and
+/// permission are confirmed again before each stage, and after a wait for the lock of a bucket.
 pub async fn execute<C: Cloud, K: Cluster>(
     stages: &[Vec<Step>],
     clients: &C::Clients,
-    grounds: Option<Grounds<'_>>,
+    purpose: Purpose<'_>,
     cx: &Context<C, K>,
 ) -> Executed {
-    let permission = grounds.map(|grounds| grounds.permission);
     let mut executed = Executed::default();
     for stage in stages {
-        if let Err(halt) = require_permission(permission, cx).await {
+        if let Err(halt) = require_permission(purpose, cx).await {
             executed.halt(halt);
             break;
         }
         let admitted = executed.outcome.admit(stage);
-        if let Some(grounds) = grounds
+        if let Purpose::Check(grounds) = purpose
             && let Err(halt) = executed.announce(&admitted, grounds, cx).await
         {
             executed.halt(halt);
             break;
         }
-        let results = join_all(admitted.iter().map(|step| execute_step(step, clients, permission, cx))).await;
+        let results = join_all(admitted.iter().map(|step| execute_step(step, clients, purpose, cx))).await;
         let mut halted = None;
         for (step, result) in admitted.into_iter().zip(results) {
             match result {
@@ -122,7 +131,7 @@ impl Executed {
         let announced = announce(stage, assessment, permission.resource, written, cx).await;
         let Some(status) = announced.map_err(Halt::Stopped)? else { return Ok(()) };
         self.announced = Some(status);
-        require_permission(Some(permission), cx).await
+        require_permission(Purpose::Check(grounds), cx).await
     }
 
     fn halt(&mut self, halt: Halt) {
@@ -134,21 +143,44 @@ impl Executed {
 }
 
 /// Whether the operator may write now.
-async fn require_permission<C, K: Cluster>(
-    permission: Option<Permission<'_>>,
-    cx: &Context<C, K>,
-) -> Result<(), Halt> {
-    if let Some(permission) = permission.filter(|_| !is_on(Mutant::TighteningIgnored)) {
-        permission.confirm(cx).await.map_err(Halt::Stopped)?;
+async fn require_permission<C, K: Cluster>(purpose: Purpose<'_>, cx: &Context<C, K>) -> Result<(), Halt> {
+    match purpose {
+        Purpose::Check(grounds) => grounds.permission.confirm(cx).await.map_err(Halt::Stopped)?,
+        Purpose::Deletion(target) => require_same_removal(target, cx).map_err(Halt::Stopped)?,
     }
     // Last: the operator may have been asked to stop while the API server answered.
     if (cx.may_begin)() || is_on(Mutant::LeaseIgnored) { Ok(()) } else { Err(Halt::Interrupted) }
 }
 
+/// Whether the watch has brought another object meanwhile: the user may have changed, suspended or deleted it. It costs no
+/// request.
+///
+/// # Errors
+/// It has.
+pub fn require_unchanged<C, K>(target: &ReplicationObject<'_>, cx: &Context<C, K>) -> Result<(), Stop> {
+    let is_outdated = !is_on(Mutant::ChangeIgnored) && cx.index.replications.is_outdated(target.metadata);
+    if is_outdated { Err(Stop::Outdated) } else { Ok(()) }
+}
+
+/// The same for a deletion: the user may ask by now to keep what is in AWS. Whoever removes the finalizer takes over the
+/// rest there.
+///
+/// # Errors
+/// The deletion is to be planned once more, or is over.
+pub fn require_same_removal<C, K>(target: &ReplicationObject<'_>, cx: &Context<C, K>) -> Result<(), Stop> {
+    require_unchanged(target, cx)?;
+    let held = cx.index.replications.get(&Key::of(target.metadata));
+    let has_finalizer = held.is_none_or(|held| Finalizers::of(held.meta()).contains(FINALIZER));
+    if has_finalizer || is_on(Mutant::ChangeIgnored) { Ok(()) } else { Err(Stop::Outdated) }
+}
+
 impl Permission<'_> {
     /// Authorizes the resource again, by the accounts and labels as they are now, and claims its source again: an older
-    /// resource may have appeared, or may be allowed by now.
+    /// resource may have appeared, or may be allowed by now. The object is still the one that was checked.
     async fn confirm<C, K: Cluster>(&self, cx: &Context<C, K>) -> Result<(), Stop> {
+        if is_on(Mutant::TighteningIgnored) {
+            return require_unchanged(&self.resource.target, cx);
+        }
         let Resource { object, status, target, .. } = self.resource;
         let namespace = target.metadata.namespace.as_deref().unwrap_or_default();
         let labels = &mut NamespaceLabels::all_but(cx.cluster.as_ref(), self.labels, namespace);
@@ -156,7 +188,8 @@ impl Permission<'_> {
         if !is_on(Mutant::SourceNotClaimedAgain) {
             claim_source(object, target.memory, labels, cx).await?;
         }
-        // An account may change while the labels are read.
+        // The object and an account may change while the labels are read.
+        require_unchanged(target, cx)?;
         let now = resolve(object, cx)?;
         // The plan was made for other accounts than those of now.
         if accounts == *self.accounts && now == accounts { Ok(()) } else { Err(Stop::Outdated) }
@@ -166,7 +199,7 @@ impl Permission<'_> {
 async fn execute_step<C: Cloud, K: Cluster>(
     step: &Step,
     clients: &C::Clients,
-    permission: Option<Permission<'_>>,
+    purpose: Purpose<'_>,
     cx: &Context<C, K>,
 ) -> Result<Read<()>, Halt> {
     Ok(match step {
@@ -175,7 +208,7 @@ async fn execute_step<C: Cloud, K: Cluster>(
             let lock = if is_on(Mutant::NoBucketLock) { sid } else { &bucket.name };
             let held = cx.bucket_locks.lock(lock).await;
             if held.had_to_wait {
-                require_permission(permission, cx).await?;
+                require_permission(purpose, cx).await?;
             }
             write.execute().await
         }

@@ -179,12 +179,14 @@ impl Memory {
         let mut uids: Vec<&String> = entries.by_uid.keys().collect();
         uids.sort_unstable();
         let is_new = entries.term_began.is_some_and(|(began, _)| now.duration_since(began) < CACHE_LAG);
-        let mut text = if is_new { "new term; ".to_owned() } else { String::new() };
+        let late = entries.late_until.is_some_and(|until| now < until);
+        let mut text =
+            format!("{}{}", if is_new { "new term; " } else { "" }, if late { "late; " } else { "" });
         for uid in uids {
             let Some(entry) = entries.by_uid.get(uid) else { continue };
-            // Pauses between tries decide nothing but the time, and requests are not among what is explored.
+            // Requests are not among what is explored.
             let MemoryEntry {
-                requeue: _,
+                requeue,
                 corrections,
                 recent_writes,
                 requests: _,
@@ -216,7 +218,10 @@ impl Memory {
             });
             let (corrections, writes) = (corrections.fingerprint(now), recent_writes.fingerprint(now));
             let running = running.is_some();
-            let _ = write!(text, "{uid} {corrections} {writes} {written:?} {claims} {running} {canaries:?}");
+            let _ = write!(
+                text,
+                "{uid} {requeue:?} {corrections} {writes} {written:?} {claims} {running} {canaries:?}"
+            );
         }
         text
     }

@@ -10,7 +10,9 @@ use crate::api::{
 use crate::controllers::replication_backfill::authorize::{
     AuthorizedJob, authorize, authorize_again, parent_key,
 };
-use crate::controllers::replication_backfill::confirm::{require_current, require_leading};
+use crate::controllers::replication_backfill::confirm::{
+    require_current, require_leading, require_unchanged,
+};
 use crate::controllers::replication_backfill::connect::{address, connect};
 use crate::controllers::replication_backfill::context::Context;
 use crate::controllers::replication_backfill::end::end;
@@ -183,6 +185,7 @@ async fn require_permission<C, K: Cluster>(
     if authorize_again(subject, spec, cx).await? != *authorized {
         return Err(Stop::Outdated);
     }
+    require_unchanged(subject, cx)?;
     Ok(require_leading(cx)?)
 }
 

@@ -8,6 +8,7 @@ use crate::api::ReplicationBackfillStatus;
 use crate::controllers::replication_backfill::context::Context;
 use crate::controllers::replication_backfill::object::BackfillObject;
 use crate::controllers::replication_backfill::stop::Stop;
+use crate::mutants::{Mutant, is_on};
 use crate::ports::Cluster;
 use crate::runtime::Error;
 
@@ -17,6 +18,16 @@ use crate::runtime::Error;
 /// Another operator may lead.
 pub fn require_leading<C, K>(cx: &Context<C, K>) -> Result<(), Error> {
     if (cx.shared.may_begin)() { Ok(()) } else { Err(Error::NotLeading) }
+}
+
+/// Whether the watch has brought another object meanwhile: the user may have cancelled or deleted the backfill. It costs no
+/// request.
+///
+/// # Errors
+/// It has.
+pub fn require_unchanged<C, K>(subject: &BackfillObject<'_>, cx: &Context<C, K>) -> Result<(), Stop> {
+    let is_outdated = cx.shared.index.backfills.is_outdated(subject.metadata);
+    if is_outdated && !is_on(Mutant::ChangeIgnored) { Err(Stop::Outdated) } else { Ok(()) }
 }
 
 /// Reads the live object: the cache may be behind what the user asked for, and behind what another leader wrote. An equal

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::api::{BackfillSource, Reason};
 use crate::controllers::replication_backfill::authorize::authorize_start;
-use crate::controllers::replication_backfill::confirm::{require_current, require_leading};
+use crate::controllers::replication_backfill::confirm::{
+    require_current, require_leading, require_unchanged,
+};
 use crate::controllers::replication_backfill::connect::{address, connect};
 use crate::controllers::replication_backfill::context::Context;
 use crate::controllers::replication_backfill::end::end;
@@ -89,7 +91,8 @@ async fn require_start<C, K: Cluster>(
 ) -> Result<(), Stop> {
     let Some(spec) = subject.spec else { return Err(Stop::Outdated) };
     require_current(subject, cx).await?;
-    authorize_start(subject, spec, source, cx).await
+    authorize_start(subject, spec, source, cx).await?;
+    require_unchanged(subject, cx)
 }
 
 /// A refusal that also names the job that waits.

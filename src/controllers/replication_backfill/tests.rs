@@ -369,6 +369,30 @@ fn no_role_is_made_or_given_rights_for_a_replication_that_was_suspended_meanwhil
 }
 
 #[test]
+fn no_rights_are_given_to_the_role_of_a_backfill_that_the_watch_has_brought_as_cancelled_or_deleted() {
+    let edits: [(&str, fn(&mut ApiServer)); 2] = [
+        ("cancelled", |server| server.edit(&backfill(), |object| object["spec"]["cancel"] = json!(true))),
+        ("deleted", |server| server.delete(&backfill())),
+    ];
+    for (what, edit) in edits {
+        let scene = Scene::new();
+        scene.clock.advance(Duration::from_secs(16 * 60));
+        let (cluster, index) = (scene.cluster.clone(), scene.operator.index());
+        scene.react(move |call| {
+            if matches!(call, Call::Execute(Step::CreateRole { .. })) {
+                cluster.with(edit);
+                let object = cluster.server().objects[&backfill()].clone();
+                index.backfills.apply(serde_json::from_value(object).unwrap());
+            }
+            Choice::Answer
+        });
+        scene.reconcile();
+        let roles = scene.roles();
+        assert!(roles.len() == 1 && roles[0].policy.is_none(), "{what}: {roles:?}");
+    }
+}
+
+#[test]
 fn no_job_is_asked_for_that_is_forbidden_while_its_token_is_written() {
     let scene = Scene::new();
     scene.clock.advance(Duration::from_secs(16 * 60));

@@ -104,7 +104,7 @@ impl Property {
                 "Statements, tags and finalizers of others survive every write, where the operator had read them before it."
             }
             Property::Existence => {
-                "Nothing is written for an object that was gone, or was being deleted, when the API server was last asked."
+                "No stage is written for an object that was gone, or was being deleted, when the API server was last asked, or as the watch had brought it when the stage began. Nothing is made or started for a backfill that the watch has brought as cancelled."
             }
             Property::Permission => {
                 "No stage is written that the AwsAccounts and the labels of the namespace do not allow when it begins, and none for a resource whose source another one owns by then."
@@ -112,7 +112,7 @@ impl Property {
             Property::Lease => "No stage is begun by an operator that does not hold the lease.",
             Property::Refusal => "A check that finds a refusal has written nothing.",
             Property::Observation => {
-                "Nothing in AWS is written for a resource that is suspended or has managementPolicy: Observe when its check begins or when the API server was last asked."
+                "No stage is written to AWS for a resource that is suspended or has managementPolicy: Observe when its check begins, when the API server was last asked, or as the watch had brought it when the stage began. A deletion stops likewise once everything is to stay."
             }
             Property::Remembering => {
                 "Deletion ends from every state, and leaves no configuration, statement or role of the resource. What was adopted stays without adoptionPolicy: Adopt, with the role that it names when the operator reads AWS for the last time."

@@ -3,17 +3,19 @@
 //! In: nothing. Out: [`SCENES`]: for each its resources, the state of AWS and of the API server, and acts. A new scene
 //! begins here; `scene_acts.rs` and `scene_beginnings.rs` have its parts.
 
+use crate::replication::FailureClass;
 use crate::simulation::api_server::ApiServer;
 use crate::simulation::explore::act::Act;
 use crate::simulation::explore::backfills;
 use crate::simulation::explore::deviation::Deviation;
 use crate::simulation::explore::scene_acts::{
-    ADD_FINALIZER, ADD_STATEMENT, ADD_TAG, ADOPT, ALLOW_ELDER, DELETE, DELETE_ACCOUNT, DELETE_ROLE,
-    DISABLE_RULES, EDIT_DESTINATION, FORBID_CANARIES, LEAVE_SHARED, MOVE_CANARIES, NAME_OTHER_ACCOUNT,
-    OBSERVE, RECREATE_ACCOUNT, REFUSE, RELABEL_NAMESPACE, REMOVE_CONFIGURATION, REMOVE_STATEMENTS,
-    RENAME_ROLE, RENAME_ROLE_AGAIN, RENAME_ROLE_BACK, REPLACE_CONFIGURATION, REQUEST, RESUME, RETAG_ROLE,
-    STOP_CANARIES, STOP_TRUSTING, STRIP, SUSPEND, SUSPEND_VERSIONING, TIGHTEN_ACCOUNT, TRUST_AGAIN,
-    TWIN_DELETE, TWIN_LEAVES_SHARED,
+    ADD_FINALIZER, ADD_STATEMENT, ADD_TAG, ADOPT, ALLOW_AGAIN, ALLOW_ELDER, CREATE_AGAIN, DELETE,
+    DELETE_ACCOUNT, DELETE_DESTINATION_ACCOUNT, DELETE_ELDER, DELETE_ROLE, DISABLE_RULES, EDIT_DESTINATION,
+    EDIT_DESTINATION_BACK, FORBID_CANARIES, LEAVE_SHARED, MOVE_CANARIES, NAME_OTHER_ACCOUNT, OBSERVE,
+    RECREATE_ACCOUNT, REFUSE, RELABEL_NAMESPACE, REMOVE_CONFIGURATION, REMOVE_STATEMENTS, RENAME_ROLE,
+    RENAME_ROLE_AGAIN, RENAME_ROLE_BACK, REPLACE_CONFIGURATION, REPLACE_RESOURCE, REQUEST, RESUME,
+    RETAG_ROLE, RETAIN, STOP_CANARIES, STOP_TRUSTING, STRIP, SUSPEND, SUSPEND_VERSIONING, TIGHTEN_ACCOUNT,
+    TIGHTEN_DESTINATION, TRUST_AGAIN, TWIN_DELETE, TWIN_LEAVES_SHARED,
 };
 use crate::simulation::explore::scene_beginnings::{
     accounts, canary, foreign, one_account, rivals, shared, two_destinations,
@@ -42,6 +44,8 @@ pub struct Scene {
     pub hinders: bool,
     /// Whether the API server may deny calls too. In the other scenes the operator makes no calls of another kind.
     pub denies_kubernetes: bool,
+    /// How a call to AWS fails that has no effect. The operator waits longer after `Throttled` than after `Unavailable`.
+    pub failure: FailureClass,
     /// What happens in every trace before anything else, in this order, each with its decision point. Its acts count
     /// against no budget.
     pub opening: &'static [(&'static str, Deviation)],
@@ -67,6 +71,7 @@ const PLAIN: Scene = Scene {
     enough: 4,
     standby: false,
     denies_kubernetes: false,
+    failure: FailureClass::Unavailable,
     hinders: false,
     opening: &[],
     acts: &[],
@@ -90,7 +95,7 @@ const BACKFILL: Scene = Scene {
 };
 
 /// Every scene.
-pub const SCENES: [Scene; 22] = [
+pub const SCENES: [Scene; 24] = [
     Scene {
         name: "one-account",
         denies_kubernetes: true,
@@ -103,6 +108,7 @@ pub const SCENES: [Scene; 22] = [
             ADD_FINALIZER,
             DELETE,
             STRIP,
+            REPLACE_RESOURCE,
             SUSPEND_VERSIONING,
             REPLACE_CONFIGURATION,
             DELETE_ROLE,
@@ -115,6 +121,7 @@ pub const SCENES: [Scene; 22] = [
         name: "renamed",
         denies_kubernetes: true,
         about: "one resource whose role is renamed after it was applied",
+        failure: FailureClass::Throttled,
         opening: &[("idle.2", Deviation::Act(&RENAME_ROLE))],
         acts: &[
             RENAME_ROLE,
@@ -140,6 +147,21 @@ pub const SCENES: [Scene; 22] = [
             DELETE_ROLE,
             RETAG_ROLE,
         ],
+        ..PLAIN
+    },
+    Scene {
+        name: "moved",
+        about: "one resource that is sent to another destination after it was applied",
+        failure: FailureClass::Throttled,
+        opening: &[("idle.2", Deviation::Act(&EDIT_DESTINATION))],
+        acts: &[EDIT_DESTINATION_BACK, RENAME_ROLE, DELETE, SUSPEND_VERSIONING, REPLACE_CONFIGURATION],
+        ..PLAIN
+    },
+    Scene {
+        name: "across-accounts",
+        about: "one resource with two destinations, one of them in another account",
+        acts: &[TIGHTEN_DESTINATION, DELETE_DESTINATION_ACCOUNT, LEAVE_SHARED, DELETE],
+        begin: two_destinations,
         ..PLAIN
     },
     Scene {
@@ -241,7 +263,8 @@ pub const SCENES: [Scene; 22] = [
         denies_kubernetes: true,
         about: "one resource that the user deletes after it was applied",
         opening: &[("idle.2", Deviation::Act(&DELETE))],
-        acts: &[DELETE_ROLE, RETAG_ROLE, REPLACE_CONFIGURATION],
+        failure: FailureClass::Throttled,
+        acts: &[RETAIN, OBSERVE, STRIP, CREATE_AGAIN, DELETE_ROLE, RETAG_ROLE, REPLACE_CONFIGURATION],
         ..PLAIN
     },
     Scene {
@@ -250,7 +273,7 @@ pub const SCENES: [Scene; 22] = [
         about: "one resource whose AwsAccount is tightened before its first check, and two operators, of which one leads",
         standby: true,
         opening: &[("idle.1", Deviation::Act(&TIGHTEN_ACCOUNT))],
-        acts: &[RECREATE_ACCOUNT, DELETE_ACCOUNT],
+        acts: &[ALLOW_AGAIN, RECREATE_ACCOUNT, DELETE_ACCOUNT],
         begin: accounts,
         ..PLAIN
     },
@@ -260,6 +283,16 @@ pub const SCENES: [Scene; 22] = [
         about: "one resource, and an older one for the same source, which its AwsAccount does not allow at first",
         resources: &["elder", "orders"],
         acts: &[ALLOW_ELDER, DELETE],
+        begin: rivals,
+        ..PLAIN
+    },
+    Scene {
+        name: "succeeded",
+        hinders: true,
+        about: "one resource, and an older one that owns the source of both",
+        resources: &["elder", "orders"],
+        opening: &[("idle.1", Deviation::Act(&ALLOW_ELDER))],
+        acts: &[DELETE_ELDER, DELETE],
         begin: rivals,
         ..PLAIN
     },

@@ -10,7 +10,7 @@ use crate::simulation::api_server::{ApiServer, ObjectName};
 use crate::simulation::explore::act::{Act, HERE, THERE};
 use crate::simulation::explore::budget::Budget;
 use crate::simulation::explore::scene_beginnings::{
-    default_account, first_policy, foreign_configuration, foreign_tags, their_statement,
+    default_account, first_policy, foreign_configuration, foreign_tags, spec_of, their_statement,
 };
 
 fn resource(server: &mut ApiServer, edit: impl FnOnce(&mut Value)) -> bool {
@@ -39,6 +39,13 @@ pub(super) const EDIT_DESTINATION: Act = Act {
     effect: |_, server| {
         edit_spec(server, |spec| spec["rules"][0]["destination"]["bucket"] = json!("archive"))
     },
+};
+
+pub(super) const EDIT_DESTINATION_BACK: Act = Act {
+    name: "edits-destination-back",
+    sentence: "The user sends the replicas of data/orders to bucket copies again",
+    budget: Budget::SpecChanges,
+    effect: |_, server| edit_spec(server, |spec| spec["rules"][0]["destination"]["bucket"] = json!("copies")),
 };
 
 pub(super) const RENAME_ROLE: Act = Act {
@@ -74,6 +81,13 @@ pub(super) const SUSPEND: Act = Act {
     sentence: "The user suspends data/orders",
     budget: Budget::SpecChanges,
     effect: |_, server| edit_spec(server, |spec| spec["suspend"] = json!(true)),
+};
+
+pub(super) const RETAIN: Act = Act {
+    name: "retains",
+    sentence: "The user sets deletionPolicy: Retain on data/orders",
+    budget: Budget::SpecChanges,
+    effect: |_, server| edit_spec(server, |spec| spec["deletionPolicy"] = json!("Retain")),
 };
 
 pub(super) const RESUME: Act = Act {
@@ -200,6 +214,42 @@ pub(super) const TWIN_DELETE: Act = Act {
     effect: |_, server| delete(server, "invoices"),
 };
 
+pub(super) const DELETE_ELDER: Act = Act {
+    name: "deletes-elder",
+    sentence: "The user deletes data/elder",
+    budget: Budget::Deletions,
+    effect: |_, server| delete(server, "elder"),
+};
+
+/// What is left of the first one in AWS is the user's then.
+pub(super) const REPLACE_RESOURCE: Act = Act {
+    name: "replaces-resource",
+    sentence: "The user strips the finalizers of data/orders, deletes it and creates it again",
+    budget: Budget::Deletions,
+    effect: |_, server| {
+        let name = ObjectName::replication("data", "orders");
+        let Some(spec) = server.objects.get(&name).map(|object| object["spec"].clone()) else { return false };
+        server.edit(&name, |object| object["metadata"]["finalizers"] = Value::Null);
+        server.delete(&name);
+        server.create(&name, spec, 0);
+        true
+    },
+};
+
+pub(super) const CREATE_AGAIN: Act = Act {
+    name: "creates-again",
+    sentence: "The user creates data/orders again, after it is gone",
+    budget: Budget::Deletions,
+    effect: |_, server| {
+        let name = ObjectName::replication("data", "orders");
+        let gone = !server.objects.contains_key(&name);
+        if gone {
+            server.create(&name, spec_of("orders"), 0);
+        }
+        gone
+    },
+};
+
 fn delete(server: &mut ApiServer, name: &str) -> bool {
     let name = ObjectName::replication("data", name);
     let deleted =
@@ -322,6 +372,44 @@ pub(super) const TIGHTEN_ACCOUNT: Act = Act {
             server.edit(&name, |object| object["spec"]["sources"] = json!(["invoices"]));
             true
         }
+    },
+};
+
+pub(super) const ALLOW_AGAIN: Act = Act {
+    name: "allows-again",
+    sentence: "The administrator lets AwsAccount default take the source orders again",
+    budget: Budget::Administrators,
+    effect: |_, server| {
+        let name = ObjectName::account("default");
+        let tightened =
+            server.objects.get(&name).is_some_and(|object| object["spec"]["sources"] == json!(["invoices"]));
+        server.edit(&name, |object| object["spec"]["sources"] = json!(["orders"]));
+        tightened
+    },
+};
+
+pub(super) const TIGHTEN_DESTINATION: Act = Act {
+    name: "tightens-destination",
+    sentence: "The administrator takes the destination replicas out of AwsAccount dr",
+    budget: Budget::Administrators,
+    effect: |_, server| {
+        let name = ObjectName::account("dr");
+        let allowed =
+            server.objects.get(&name).is_some_and(|object| object["spec"]["destinations"] != json!([]));
+        server.edit(&name, |object| object["spec"]["destinations"] = json!([]));
+        allowed
+    },
+};
+
+pub(super) const DELETE_DESTINATION_ACCOUNT: Act = Act {
+    name: "deletes-destination-account",
+    sentence: "The administrator deletes AwsAccount dr",
+    budget: Budget::Administrators,
+    effect: |_, server| {
+        let name = ObjectName::account("dr");
+        let there = server.objects.contains_key(&name);
+        server.delete(&name);
+        there
     },
 };
 

@@ -11,7 +11,7 @@ use crate::mutants::{self, Mutant};
 const LIMITS: SearchLimits = SearchLimits { seed: 0, depth: 1, runs: u64::MAX, time: Duration::MAX };
 
 /// The shortest trace that finds each mutant; the opening of its scene does not count.
-const FOUND_BY: [(Mutant, &str); 41] = [
+const FOUND_BY: [(Mutant, &str); 42] = [
     (Mutant::NoLiveGet, "renamed; idle.2 renames-role; orders/CreateRole(orders-role-2).1 deletes"),
     (Mutant::NoFinalizer, "one-account"),
     (Mutant::FinalizerReplaced, "one-account; idle.1 adds-finalizer"),
@@ -64,6 +64,7 @@ const FOUND_BY: [(Mutant, &str); 41] = [
         Mutant::OldAnswersBelieved,
         "one-account; orders/SetStatus.1 edits-destination; orders/Observe.2 answers-stale",
     ),
+    (Mutant::ChangeIgnored, "one-account; orders/CreateRole(orders-role).1 sets-observe"),
     (Mutant::IntentNotKept, "backfill"),
     (Mutant::JobNotSearched, "backfill-token-forgotten; orders-november/CreateJob.1 dies-after"),
     (Mutant::TokenByChance, "backfill-listed-late; orders-november/CreateJob.1 takes-over"),
@@ -258,6 +259,28 @@ fn an_old_answer_after_a_lost_one_makes_no_role_foreign() {
     assert_holds(
         "one-account; orders/CreateRole(orders-role).1 loses-answer; orders/Observe.2 answers-stale",
     );
+}
+
+#[test]
+fn a_change_that_the_watch_brings_during_a_check_or_a_deletion_ends_it() {
+    for act in ["suspends", "sets-observe", "deletes", "replaces-resource"] {
+        for at in ["CreateRole(orders-role).1", "PutRolePolicy(orders-role).1", "EnableVersioning(copies).1"]
+        {
+            assert_holds(&format!("one-account; orders/{at} {act}"));
+        }
+    }
+    for act in ["retains", "sets-observe", "strips-finalizer"] {
+        for at in ["DeleteReplication(orders).1", "DeleteRolePolicy(orders-role).1"] {
+            assert_holds(&format!("deleted; orders/{at} {act}"));
+        }
+    }
+    for act in ["suspends", "sets-observe", "deletes"] {
+        assert_holds(&format!("canary; orders/PutCanary(orders).1 {act}"));
+    }
+    for act in ["cancels", "deletes-backfill"] {
+        let at = "orders-november/CreateRole(backfill+data.orders-november).1";
+        assert_holds(&format!("backfill; {at} {act}"));
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod permission;
 mod round;
 mod send;
 
-pub use deletion::remove_canaries;
+pub use deletion::CanaryRemoval;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

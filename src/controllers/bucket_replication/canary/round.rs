@@ -15,6 +15,7 @@ use crate::controllers::bucket_replication::canary::evidence;
 use crate::controllers::bucket_replication::canary::memory::CanaryMemory;
 use crate::controllers::bucket_replication::canary::permission::authorized;
 use crate::controllers::bucket_replication::context::Context;
+use crate::controllers::bucket_replication::execute::require_unchanged;
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::status;
 use crate::controllers::bucket_replication::stop::Stop;
@@ -140,10 +141,10 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         stopped.map_or(Ok(failed), Err)
     }
 
-    /// The accounts still allow what they allowed when this round began.
+    /// The accounts still allow what they allowed when this round began, and the watch has brought no other object since.
     pub async fn confirm_allowed(&self) -> Result<(), Stop> {
         match authorized(self.resource, &self.status, self.cx).await? == *self.accounts {
-            true => Ok(()),
+            true => require_unchanged(&self.resource.target, self.cx),
             false => Err(Stop::Outdated),
         }
     }

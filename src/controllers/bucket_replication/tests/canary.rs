@@ -240,10 +240,10 @@ fn a_resource_that_is_only_observed_keeps_even_what_is_left_of_a_canary() {
     assert!(scene.left().is_empty());
 }
 
-type Edit = fn(&mut ApiServer);
+pub(super) type Edit = fn(&mut ApiServer);
 
 /// What users do that forbids the operator to delete a canary, or leaves it to the deletion of the resource.
-const FORBID_DELETION: [(&str, Edit); 5] = [
+pub(super) const FORBID_DELETION: [(&str, Edit); 5] = [
     ("observed", |server| {
         server.edit(&Scene::resource(), |object| object["spec"]["managementPolicy"] = json!("Observe"));
     }),

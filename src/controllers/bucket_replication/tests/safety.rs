@@ -2,11 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::canary::with_canary;
+use super::canary::{Edit, FORBID_DELETION, with_canary};
 use super::*;
 use crate::api::FINALIZER;
+use crate::controllers::index::Index;
 use crate::replication::FailureClass;
 use crate::runtime::Error;
+use crate::runtime::leader::Succession;
+use crate::runtime::store::Key;
 
 /// Every call of a first check before which the object can go, and the calls after it that must not write.
 fn until_the_first_write() -> Vec<Call> {
@@ -232,7 +235,7 @@ fn a_new_leader_whose_cache_lags_overwrites_no_status_of_the_former_one() {
     let before = scene.status();
     assert!(before["role"].is_object(), "{before:#}");
     scene.operator = stale;
-    scene.operator.begin_term();
+    scene.operator.begin_term(Succession::Takeover);
     scene.at(|call| *call == Call::Connect, |_, _| Choice::FailBefore(FailureClass::Unavailable));
     let _ = scene.operator.reconcile_now("data", NAME);
     assert_eq!(scene.status(), before, "what it names could not be deleted otherwise");
@@ -267,4 +270,138 @@ fn while_the_watch_does_not_show_what_was_written_time_alone_causes_no_request()
     // A definition that keeps less of the status than was written would delay the checks for ever.
     next(scene.operator.reconcile_in_time("data", NAME));
     assert!(scene.calls().contains(&Call::Observe), "{:?}", scene.calls());
+}
+
+/// The watch brings the resource as it is now.
+fn bring(index: &Index, cluster: &SimulatedCluster) {
+    match cluster.server().objects.get(&Scene::resource()) {
+        Some(object) => drop(index.apply(serde_json::from_value(object.clone()).unwrap())),
+        None => drop(index.replications.remove(&Key::namespaced("data", NAME))),
+    }
+}
+
+impl Scene {
+    /// Someone changes the resource at the next call that matches, and the watch brings it before the call is answered.
+    fn change_at(&self, matches: impl Fn(&Call) -> bool + Send + 'static, edit: Edit) {
+        let index = self.operator.index();
+        self.at(matches, move |_, cluster| {
+            cluster.with(edit);
+            bring(&index, cluster);
+            Choice::Answer
+        });
+    }
+
+    /// Reconciles; the API server may refuse the status of what is another object by now. Returns the writes to AWS.
+    fn writes_of_check(&mut self) -> Vec<String> {
+        self.operator.sync(&self.cluster.server());
+        self.script.lock().calls.clear();
+        let _ = self.operator.reconcile_now("data", NAME);
+        self.writes_to_aws()
+    }
+}
+
+#[test]
+fn no_stage_begins_after_the_watch_has_brought_that_the_object_is_another_one() {
+    for (what, edit) in FORBID_DELETION {
+        for action in ["iam:CreateRole", "iam:PutRolePolicy"] {
+            let mut scene = Scene::new();
+            scene.apply(spec());
+            scene.change_at(writes(action), edit);
+            let written = scene.writes_of_check();
+            let put = |what: &str| written.iter().any(|write| write.contains(what));
+            assert!(put("create role"), "{what} at {action}: {written:?}");
+            assert!(!put("replication configuration"), "{what} at {action}: {written:?}");
+            let has_policy = scene.role().is_some_and(|role| role.policy.is_some());
+            assert_eq!(has_policy, action == "iam:PutRolePolicy", "{what} at {action}: {written:?}");
+        }
+    }
+}
+
+#[test]
+fn a_spec_that_the_watch_brings_during_a_check_is_applied_without_the_rest_of_the_old_one() {
+    let mut scene = Scene::new();
+    scene.apply(spec());
+    scene.change_at(writes("iam:CreateRole"), |server| {
+        server.edit(&Scene::resource(), |object| object["spec"]["rules"][0]["status"] = json!("Disabled"));
+    });
+    scene.check();
+    assert!(scene.world().buckets["orders"].configuration.is_none());
+    assert_eq!(scene.status()["role"]["managed"], json!(true), "{:#}", scene.status());
+    scene.check();
+    assert_eq!(scene.reason(), "Applied", "{:#}", scene.status());
+}
+
+/// What users do that keeps what a deletion has not removed yet.
+const KEEP: [(&str, Edit); 4] = [
+    ("retained", |server| {
+        server.edit(&Scene::resource(), |object| object["spec"]["deletionPolicy"] = json!("Retain"));
+    }),
+    ("observed", |server| {
+        server.edit(&Scene::resource(), |object| object["spec"]["managementPolicy"] = json!("Observe"));
+    }),
+    ("gone", |server| strip_and_delete(server, &Scene::resource())),
+    ("taken over", |server| {
+        server.edit(&Scene::resource(), |object| {
+            object["metadata"]["finalizers"] = json!(["example.com/backup"]);
+        });
+    }),
+];
+
+#[test]
+fn a_deletion_stops_once_the_watch_has_brought_that_the_rest_is_to_stay() {
+    for (what, edit) in KEEP {
+        let mut scene = Scene::settled();
+        scene.delete();
+        scene.change_at(writes("s3:PutReplicationConfiguration"), edit);
+        scene.writes_of_check();
+        assert!(scene.world().buckets["orders"].configuration.is_none(), "{what}");
+        assert!(scene.role().is_some(), "{what}: {:?}", scene.writes_to_aws());
+        // The next reconcile sees the object as it is, and keeps the rest too.
+        scene.operator.sync(&scene.cluster.server());
+        let _ = scene.operator.reconcile_now("data", NAME);
+        assert!(scene.role().is_some(), "{what}: {:?}", scene.writes_to_aws());
+    }
+}
+
+/// Two rules, each with a canary.
+fn with_two_canaries() -> Value {
+    let mut spec = with_canary();
+    spec["rules"] = json!([
+        {"id": "a", "priority": 1, "filter": {"prefix": "a/"}, "destination": {"bucket": "copies"}},
+        {"id": "b", "priority": 2, "filter": {"prefix": "b/"}, "destination": {"bucket": "copies"}},
+    ]);
+    spec
+}
+
+#[test]
+fn no_canary_is_written_or_deleted_after_the_watch_has_brought_that_the_object_is_another_one() {
+    for (what, edit) in FORBID_DELETION {
+        let mut scene = Scene::new();
+        scene.apply(with_two_canaries());
+        scene.change_at(|call| matches!(call, Call::PutCanary(_)), edit);
+        let written = scene.writes_of_check();
+        let put = written.iter().filter(|write| write.contains("canary")).count();
+        assert_eq!(put, 1, "{what}: {written:?}");
+
+        let mut scene = Scene::new();
+        scene.apply(with_two_canaries());
+        let mut next = scene.check().unwrap().unwrap();
+        let deletes = |call: &Call| matches!(call, Call::DeleteVersion(_));
+        scene.change_at(deletes, edit);
+        for _ in 0..3 {
+            scene.clock.advance(next);
+            scene.script.lock().calls.clear();
+            let Some(Ok(after)) = scene.operator.reconcile_in_time("data", NAME) else { break };
+            if scene.calls().iter().any(deletes) {
+                break;
+            }
+            next = after.unwrap();
+        }
+        assert_eq!(
+            scene.calls().iter().filter(|call| deletes(call)).count(),
+            1,
+            "{what}: {:?}",
+            scene.calls()
+        );
+    }
 }

@@ -4,6 +4,7 @@ use futures::FutureExt as _;
 
 use super::*;
 use crate::replication::{Configuration, Step};
+use crate::runtime::leader::Succession;
 
 fn allows(destinations: &[&str]) -> Value {
     json!({
@@ -89,7 +90,7 @@ fn an_operator_whose_cache_lags_after_a_failover_writes_nothing_under_an_account
             _ => server.edit(&name, |object| object["spec"]["sources"] = json!(["invoices"])),
         });
         scene.operator = stale;
-        scene.operator.begin_term();
+        scene.operator.begin_term(Succession::Takeover);
         let _ = scene.operator.reconcile_now("data", NAME);
         assert_eq!(scene.writes_to_aws(), Vec::<String>::new(), "{what}: {:?}", scene.calls());
     }
@@ -99,7 +100,7 @@ fn an_operator_whose_cache_lags_after_a_failover_writes_nothing_under_an_account
 fn an_operator_that_has_led_for_a_minute_asks_for_no_account_before_it_writes() {
     let mut scene = Scene::new();
     scene.account("red", allows(&["copies"]));
-    scene.operator.begin_term();
+    scene.operator.begin_term(Succession::Takeover);
     scene.clock.advance(Duration::from_secs(60));
     scene.apply(with_account());
     scene.check();

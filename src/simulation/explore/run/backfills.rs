@@ -11,10 +11,11 @@ use serde_json::Value;
 use crate::api::{BucketReplication, ManagementPolicy};
 use crate::replication::Step;
 use crate::replication::backfill::{JobState, JobUpdate};
+use crate::runtime::store::Key;
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::explore::backfills::PARENT;
 use crate::simulation::explore::properties::{Property, Violation, forbidden, forbids, is_owned, violated};
-use crate::simulation::explore::run::{Facts, Live, NAMESPACE, Run};
+use crate::simulation::explore::run::{Check, Live, NAMESPACE, Run};
 use crate::simulation::hook::Call;
 use crate::simulation::jobs::SimulatedJob;
 
@@ -109,7 +110,7 @@ impl Run {
         let name = self.backfill_at(check.resource).unwrap_or_default();
         let mut found = Vec::new();
         if begins(call) {
-            found.extend(self.begun_for(name, &check.facts, call));
+            found.extend(self.begun_for(name, check, call));
         }
         if !leads {
             found.push(violated(Property::Lease, format!("the former leader wants to {call}")));
@@ -126,13 +127,16 @@ impl Run {
     }
 
     /// Something is to be made, or a job is to run: what forbids it.
-    fn begun_for(&self, name: &str, facts: &Facts, call: &Call) -> Vec<Violation> {
+    fn begun_for(&self, name: &str, check: &Check, call: &Call) -> Vec<Violation> {
+        let facts = &check.facts;
         let live = facts.live.unwrap_or_else(|| Live::of(self.backfill(name).as_ref(), &facts.uid));
-        let gone = (!live.is_there || live.is_deleted || facts.deletes).then(|| {
-            let detail =
-                format!("the operator wants to {call} for data/{name}, which is gone or being deleted");
-            violated(Property::Existence, detail)
-        });
+        let gone =
+            (!live.is_there || live.is_deleted || facts.deletes || self.is_unwanted(check)).then(|| {
+                let detail = format!(
+                    "the operator wants to {call} for data/{name}, which is gone, cancelled or being deleted"
+                );
+                violated(Property::Existence, detail)
+            });
         let Some(parent) = self.parent() else {
             let detail = format!("the operator wants to {call} for data/{name}, whose replication is gone");
             return gone.into_iter().chain([violated(Property::Existence, detail)]).collect();
@@ -152,6 +156,18 @@ impl Run {
             violated(Property::Permission, detail)
         });
         [gone, observed, refused].into_iter().flatten().collect()
+    }
+
+    /// Whether the watch has brought that a backfill is gone, is being deleted or is cancelled.
+    fn is_unwanted(&self, check: &Check) -> bool {
+        let Some(process) = self.processes.get(check.process) else { return true };
+        let key = Key::namespaced(NAMESPACE, &check.facts.name.name);
+        process.operator.index().backfills.get(&key).is_none_or(|shown| {
+            let is_cancelled = shown.0.as_ref().is_ok_and(|backfill| backfill.spec.cancel);
+            let metadata = kube::Resource::meta(shown.as_ref());
+            let is_another = metadata.uid.as_deref() != Some(check.facts.uid.as_str());
+            is_cancelled || is_another || metadata.deletion_timestamp.is_some()
+        })
     }
 
     /// The replication of the backfills.

@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -20,10 +19,9 @@ use crate::simulation::cluster::SimulatedCluster;
 use crate::simulation::explore::properties::{Property, adopts, canary_left, forbidden, violated};
 use crate::simulation::explore::run::judge::Actor;
 use crate::simulation::explore::run::old_answers::former;
+use crate::simulation::explore::run::pauses::{INTERVAL, WATCH};
 use crate::simulation::explore::run::words::sentence;
-use crate::simulation::explore::run::{
-    Check, Facts, INTERVAL, Live, NAMESPACE, Reconcile, Run, RunPoint, SOON, WATCH, hash,
-};
+use crate::simulation::explore::run::{Check, Facts, Live, NAMESPACE, Reconcile, Run, RunPoint, hash};
 use crate::simulation::hook::{Call, Choice};
 
 impl Run {
@@ -32,7 +30,7 @@ impl Run {
         let leader = self.leader;
         let stale = early || std::mem::take(&mut self.lags);
         if !early {
-            self.clock.advance(if self.woken { WATCH } else { self.pause(resource) });
+            self.await_due(resource);
             if self.backfill_at(resource).is_some() {
                 self.advance_jobs();
             }
@@ -40,7 +38,6 @@ impl Run {
         if !stale {
             self.sync_all();
         }
-        self.woken = false;
         let Some((object, future)) = self.reconcile(leader, resource) else {
             self.settled.iter_mut().skip(resource).take(1).for_each(|settled| *settled = true);
             return false;
@@ -65,6 +62,7 @@ impl Run {
             policies: BTreeMap::new(),
             seen: None,
             permitted: BTreeSet::new(),
+            wanted: BTreeSet::new(),
             wrote: false,
             reported: false,
             overtaken: false,
@@ -101,14 +99,6 @@ impl Run {
         let name = ObjectName::replication(NAMESPACE, name);
         let object = self.cluster.with(|server| server.objects.get(&name).cloned());
         object.map(|object| object["status"]["lastHandledRequest"].clone()).unwrap_or_default()
-    }
-
-    /// How long something waits for its next check when nobody changes it. A job is read when that is due.
-    fn pause(&self, work: usize) -> Duration {
-        match self.backfill_at(work) {
-            Some(_) => self.pauses.get(work).copied().unwrap_or_default().clamp(WATCH, INTERVAL),
-            None => INTERVAL,
-        }
     }
 
     /// The object of a resource, an account or a backfill as the cache of a process holds it, and its reconcile. Only a
@@ -188,15 +178,19 @@ impl Run {
         let reported = is_resource && check.facts.reported && !is_named;
         let changed = check.before != self.hashes || reported;
         let after = result.as_ref().ok().and_then(|next| next.after());
-        let pause = if result.is_err() { WATCH } else { after.unwrap_or(INTERVAL) };
-        self.pauses.iter_mut().skip(check.resource).take(1).for_each(|held| *held = pause);
         let unchanged = self.unchanged.get(check.resource).copied().unwrap_or_default();
         let unchanged = if changed || check.stale { 0 } else { unchanged.saturating_add(1).min(2) };
         self.unchanged.iter_mut().skip(check.resource).take(1).for_each(|held| *held = unchanged);
-        // A check that comes back soon waits for something that may be over then; the third would only repeat it.
-        // Who the operator is in an account is believed for an interval.
-        let believes = self.account_at(check.resource).is_some();
-        let soon = believes || result.is_err() || after.is_some_and(|after| after < SOON);
+        let pause = if result.is_err() { WATCH } else { after.unwrap_or(INTERVAL) };
+        let (soon, was_late) = self.schedule_next(check.resource, pause, unchanged);
+        if check.process != self.leader {
+            // The runtime of a new leader checks everything again once no request of the former one can be under way.
+            self.wake();
+        }
+        // A check that comes back soon waits for something that may be over then; one that comes after a minute and finds
+        // the same would only be repeated. Who the operator is in an account is believed for an interval.
+        let soon = soon || self.account_at(check.resource).is_some();
+        let repeats = if soon { unchanged > 1 && was_late } else { unchanged > 0 };
         let waits = result.is_ok() && after.is_none() && !check.stale;
         // A canary in place of an equal one changes no state, and is on its way all the same.
         let sent = check.facts.wrote && canary_left(&self.cloud.snapshot(), &check.facts.uid).is_some();
@@ -205,7 +199,7 @@ impl Run {
         let sent = sent || (self.backfill_at(check.resource).is_some() && self.jobs_go_on());
         let sent = sent || self.awaits_listing(check.resource);
         if let Some(settled) = self.settled.get_mut(check.resource) {
-            *settled = !check.facts.overtaken && !sent && (waits || unchanged > u8::from(soon));
+            *settled = !check.facts.overtaken && !sent && (waits || repeats);
         }
         if changed {
             // What one check wrote may concern another resource.

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use crate::iam::bucket_policy;
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::explore::properties::{
-    Property, Violation, canary_left, has_sid, is_owned, owner_before, refers_to, statements, uncovered,
-    violated,
+    Property, Violation, canary_left, forbidden, has_sid, is_owned, owner_before, refers_to, statements,
+    uncovered, violated,
 };
 use crate::simulation::explore::run::{NAMESPACE, Run, Writer};
 use crate::simulation::world::World;
@@ -71,7 +71,7 @@ impl Run {
         }
         let Some(object) = self.objects.get(index).and_then(Option::as_ref) else {
             let abandoned = self.ghost.stripped || self.ghost.left_by_word.contains(name);
-            return if abandoned { None } else { self.remains(index, name) };
+            return if abandoned { None } else { self.remains(name) };
         };
         let (reason, message) = self.reason(index)?;
         if object.metadata.deletion_timestamp.is_some() {
@@ -80,7 +80,7 @@ impl Run {
             if others && !ours {
                 return None;
             }
-            let gone = self.cluster.with(|s| !s.objects.contains_key(&ObjectName::account("default")));
+            let gone = self.is_an_account_gone();
             let denied = self.ghost.untrusted && reason == "AccessDenied";
             let waits_for_account = self.ghost.accounts_seen && gone;
             return (!waits_for_account && !denied).then(|| {
@@ -109,10 +109,22 @@ impl Run {
         if is_owned_by_another {
             return None;
         }
+        let is_allowed = || self.cluster.with(|server| forbidden(server, object, seen).is_none());
+        if ["NotAllowed", "AccountNotFound"].contains(&reason.as_str()) && is_allowed() {
+            let detail = format!("data/{name} stays {reason}, and its AwsAccounts allow it ({message})");
+            return Some(violated(Property::Convergence, detail));
+        }
         let refusals =
             ["ForeignRole", "ForeignConfiguration", "NotAllowed", "AccountNotFound", "AccessDenied"];
         (!(self.ghost.hindered && refusals.contains(&reason.as_str())))
             .then(|| violated(Property::Convergence, format!("data/{name} stays {reason} ({message})")))
+    }
+
+    /// Whether an administrator deleted one of the first accounts.
+    fn is_an_account_gone(&self) -> bool {
+        let (_, first) = (self.scene.begin)();
+        let mut accounts = first.objects.keys().filter(|name| name.kind == "AwsAccount");
+        self.cluster.with(|server| accounts.any(|name| !server.objects.contains_key(name)))
     }
 
     /// What is left of canaries, where the operator was allowed to delete them.
@@ -125,21 +137,25 @@ impl Run {
             }
             None => self.ghost.stripped || self.ghost.left_by_word.contains(name),
         };
-        let uid = format!("uid-{}", self.first_uid() + index);
-        let left = canary_left(&self.cloud.snapshot(), &uid).filter(|_| !forbidden)?;
+        let world = self.cloud.snapshot();
+        let mut uids = self.ghost.uids.get(name).into_iter().flatten();
+        let left = uids.find_map(|uid| canary_left(&world, uid)).filter(|_| !forbidden)?;
         Some(violated(Property::Canary, format!("{left} is left of data/{name}")))
     }
 
-    /// What is left in AWS of a resource that is gone.
-    pub(super) fn remains(&self, index: usize, name: &str) -> Option<Violation> {
-        let uid = format!("uid-{}", self.first_uid() + index);
+    /// What is left in AWS of a resource that is gone, and of those that had its name before.
+    fn remains(&self, name: &str) -> Option<Violation> {
+        self.ghost.uids.get(name)?.iter().find_map(|uid| self.remains_of(uid, name))
+    }
+
+    fn remains_of(&self, uid: &str, name: &str) -> Option<Violation> {
         let world = self.cloud.snapshot();
         let left = |what: String| {
             Some(violated(Property::Remembering, format!("data/{name} is gone, and {what} is left")))
         };
         let mut kept = self.roles_that_stay(name, &world);
         kept.extend(self.ghost.in_use.iter().map(String::as_str));
-        let mut owned = world.roles.values().filter(|role| is_owned(role, &uid));
+        let mut owned = world.roles.values().filter(|role| is_owned(role, uid));
         if let Some(role) = owned.find(|role| !kept.contains(role.arn.as_str())) {
             return left(format!("its role {}", role.name));
         }
@@ -147,10 +163,10 @@ impl Run {
         let is_unproven = |bucket: &String| {
             let held = world.buckets.get(bucket).and_then(|held| held.configuration.as_ref());
             let owner = held.and_then(|held| world.roles.values().find(|role| role.arn == held.role));
-            self.ghost.unproven.contains(name) && owner.is_none_or(|role| !is_owned(role, &uid))
+            self.ghost.unproven.contains(name) && owner.is_none_or(|role| !is_owned(role, uid))
         };
         let wrote = |(bucket, writer): &(&String, &Writer)| {
-            **writer == Writer::Resource(uid.clone()) && !self.stays(bucket, name) && !is_unproven(bucket)
+            **writer == Writer::Resource(uid.to_owned()) && !self.stays(bucket, name) && !is_unproven(bucket)
         };
         if let Some((bucket, _)) = self.ghost.writers.iter().find(wrote) {
             return left(format!("its configuration of bucket {bucket}"));
@@ -181,15 +197,6 @@ impl Run {
         self.ghost.in_use = in_use.into_iter().map(str::to_owned).collect();
     }
 
-    /// The number of the first resource's UID: accounts are created before.
-    pub(super) fn first_uid(&self) -> usize {
-        let (_, server) = (self.scene.begin)();
-        let first = self.scene.resources.first().copied().unwrap_or_default();
-        let object = server.objects.get(&ObjectName::replication(NAMESPACE, first));
-        let uid = object.and_then(|object| object["metadata"]["uid"].as_str()).unwrap_or_default();
-        uid.strip_prefix("uid-").and_then(|number| number.parse().ok()).unwrap_or_default()
-    }
-
     /// At the end of every trace the resources are deleted: nothing may be left. `false`: all are gone already.
     pub fn close(&mut self) -> bool {
         self.reflect(|mirror| mirror.close());
@@ -206,7 +213,7 @@ impl Run {
             self.cluster.with(|server| server.delete(&name));
         }
         self.refresh();
-        self.woken = true;
+        self.wake();
         self.unsettle();
         self.changing.fill(0);
         true

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use crate::api::BucketReplication;
-use crate::replication::FailureClass;
+use crate::runtime::leader::Succession;
 use crate::simulation::explore::act::Act;
 use crate::simulation::explore::deviation::{Budget, Deviation};
 use crate::simulation::explore::run::{NAMESPACE, Process, Run, RunPoint, Writer};
@@ -16,13 +16,52 @@ use crate::simulation::hook::{Call, Choice};
 /// that its cache is old.
 const CHECKS_MEANWHILE: u8 = 2;
 
+/// Which acts may happen just before a call is answered. An act that is left out at a call happens at the next one, and
+/// nothing between the two depends on it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ActsHere {
+    All,
+    /// The API server answers with an `AwsAccount`.
+    OfAccount,
+    /// STS answers by a trust policy, and then the operator reads `AwsAccount`s in its cache.
+    OfIdentity,
+    None,
+}
+
+impl ActsHere {
+    fn holds(self, act: &Act) -> bool {
+        let is_administrators = act.budget == Budget::Administrators;
+        match self {
+            ActsHere::All => true,
+            ActsHere::OfAccount => is_administrators,
+            ActsHere::OfIdentity => is_administrators || act.name == "stops-trusting",
+            ActsHere::None => false,
+        }
+    }
+}
+
+fn acts_at(call: &Call) -> ActsHere {
+    match call {
+        Call::Live(kind) if kind == "AwsAccount" => ActsHere::OfAccount,
+        Call::Connect | Call::ConnectAlso(_) => ActsHere::OfIdentity,
+        // The answers are the same whatever people do, and the operator asks for permission again before it writes.
+        Call::Caller
+        | Call::ObserveForCanary
+        | Call::ListVersions(_)
+        | Call::ReadKeyPolicy(_)
+        | Call::ReadMetrics(_)
+        | Call::DeleteMessages => ActsHere::None,
+        _ => ActsHere::All,
+    }
+}
+
 impl Run {
     /// What may happen here other than what happens when nobody interferes.
     pub fn alternatives(&self) -> Vec<Deviation> {
         let mut found = Vec::new();
         let point = self.run_point();
         let wire = self.wire.lock();
-        let (mut with_acts, mut is_account) = (true, false);
+        let mut acts_here = ActsHere::All;
         match point {
             RunPoint::Call(index) => {
                 let Some(waiting) = wire.waiting.get(index) else { return found };
@@ -35,8 +74,6 @@ impl Run {
                 if call.is_write() && !self.is_denied(waiting) {
                     found.extend([Deviation::LoseAnswer, Deviation::DieAfter]);
                 }
-                let reads =
-                    matches!(call, Call::Observe | Call::ObserveForDeletion | Call::ReadBucketPolicy(_));
                 if self.may_answer_old(call) {
                     found.push(Deviation::AnswerStale);
                 }
@@ -47,11 +84,7 @@ impl Run {
                 };
                 let others = (0..wire.waiting.len()).filter(|other| *other != index && !late(*other));
                 found.extend(others.map(Deviation::AnswerOther));
-                is_account = *call == Call::Live("AwsAccount".to_owned());
-                with_acts = call.is_write()
-                    || reads
-                    || matches!(call, Call::Live(_) | Call::NamespaceLabels(_) | Call::Verify(_))
-                    || matches!(call, Call::FindJob | Call::DescribeJob(_) | Call::ReadRole(_));
+                acts_here = acts_at(call);
                 // That a call of a replication ends before another operator takes the lease is believed.
                 let may_be_late = self.scene.standby && !self.scene.backfills.is_empty();
                 if may_be_late && call.is_write() && self.is_leaders(waiting.check) {
@@ -76,15 +109,11 @@ impl Run {
             let due = due.filter(|resource| self.settled.get(*resource) == Some(&false));
             found.extend(due.map(Deviation::Switch));
         }
-        if with_acts {
-            if self.scene.standby {
-                found.push(Deviation::MoveLease);
-            }
-            // An account is read between two reads at which everything else may happen.
-            let acts = self.scene.acts.iter();
-            let acts = acts.filter(|act| !is_account || act.budget == Budget::Administrators);
-            found.extend(acts.map(Deviation::Act));
+        if self.scene.standby && matches!(acts_here, ActsHere::All | ActsHere::OfAccount) {
+            found.push(Deviation::MoveLease);
         }
+        let acts = self.scene.acts.iter().filter(|act| acts_here.holds(act));
+        found.extend(acts.map(Deviation::Act));
         found.retain(|deviation| self.left.get(&deviation.budget()).is_some_and(|left| *left > 0));
         found
     }
@@ -125,7 +154,7 @@ impl Run {
             (Deviation::Switch(resource), _) => return self.begin(resource, false),
             (Deviation::AnswerOther(index), RunPoint::Call(_)) => self.answer(index, Choice::Answer, false),
             (Deviation::Fail, RunPoint::Call(i)) => {
-                self.answer(i, Choice::FailBefore(FailureClass::Unavailable), false)
+                self.answer(i, Choice::FailBefore(self.scene.failure), false)
             }
             (Deviation::UnknownRole, RunPoint::Call(i)) => {
                 self.answer(i, Choice::FailBefore(FailureClass::Invalid), false)
@@ -161,7 +190,7 @@ impl Run {
             "removes-configuration" => {
                 self.ghost.writers.remove("orders");
             }
-            "strips-finalizer" => self.ghost.stripped = true,
+            "strips-finalizer" | "replaces-resource" => self.ghost.stripped = true,
             "stops-trusting" => self.ghost.untrusted = true,
             "trusts-again" => self.ghost.untrusted = false,
             _ => {}
@@ -181,7 +210,7 @@ impl Run {
         }
         self.unsettle();
         if before.1 != self.hashes.1 || act.budget == Budget::Administrators {
-            self.woken = true;
+            self.wake();
             let mut processes = std::mem::take(&mut self.processes);
             // The cache of an operator that stands by lags until it has led for a while.
             let sees = |p: &Process| p.leads.load(Ordering::Relaxed);
@@ -199,13 +228,13 @@ impl Run {
         self.leader = 1 - old;
         self.lags = true;
         // Its first checks begin at once.
-        self.woken = true;
+        self.wake();
         self.unsettle();
         for (index, process) in self.processes.iter().enumerate() {
             process.leads.store(index != old, Ordering::Relaxed);
         }
         if let Some(process) = self.processes.get(self.leader) {
-            process.operator.begin_term();
+            process.operator.begin_term(Succession::Takeover);
         }
     }
 
@@ -235,9 +264,12 @@ impl Run {
         self.held.take_if(|(check, _)| gone.contains(check));
         self.unsettle();
         let leads = self.processes.get(index).is_some_and(|p| p.leads.load(Ordering::Relaxed));
-        let process = self.start(leads);
+        let process = self.start(leads, Succession::Takeover);
         if let Some(held) = self.processes.get_mut(index) {
             *held = process;
+        }
+        if leads {
+            self.wake();
         }
     }
 

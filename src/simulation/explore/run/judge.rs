@@ -2,7 +2,7 @@
 //!
 //! In: AWS and the API server before and after, and what the check knew. Out: the properties that do not hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -33,12 +33,14 @@ impl Run {
         let seen = self.ghost.accounts_seen;
         let refused = || self.cluster.with(|server| forbidden(server, &facts.object, seen));
         if let Call::ReadBucketPolicy(bucket) = call {
-            if facts.deletes || facts.permitted.contains(&bucket.name) || refused().is_none() {
-                let name = bucket.name.clone();
-                self.checks.get_mut(index).into_iter().for_each(|check| {
-                    check.facts.permitted.insert(name.clone());
-                });
-            }
+            let permitted = facts.deletes || facts.permitted.contains(&bucket.name) || refused().is_none();
+            let wanted =
+                facts.wanted.contains(&bucket.name) || self.unwanted(check, &self.known(check)).is_none();
+            let name = &bucket.name;
+            self.checks.get_mut(index).into_iter().for_each(|check| {
+                check.facts.permitted.extend(permitted.then(|| name.clone()));
+                check.facts.wanted.extend(wanted.then(|| name.clone()));
+            });
             return;
         }
         if !call.writes_to_aws() {
@@ -64,21 +66,14 @@ impl Run {
         {
             found.push((Property::CanaryEnd, format!("the operator wants to {call}, which is pending")));
         }
-        // An operator that has not asked must be right all the same.
-        let now = || self.cluster.with(|server| Live::of(server.objects.get(&facts.name), &facts.uid));
-        let live = facts.live.unwrap_or_else(now);
-        if !live.is_there || (live.is_deleted && !facts.deletes) {
-            let detail =
-                format!("the operator wants to {call} for data/{resource}, which is gone or being deleted");
-            found.push((Property::Existence, detail));
+        // A policy is read and written in one step, which has begun then.
+        let has_begun = |begun: &BTreeSet<String>| matches!(call, Call::WriteBucketPolicy(bucket) if begun.contains(&bucket.name));
+        if !has_begun(&facts.wanted)
+            && let Some((property, why)) = self.unwanted(check, &self.known(check))
+        {
+            found.push((property, format!("the operator wants to {call} for data/{resource}, which {why}")));
         }
-        if may_only_observe(facts, &live) {
-            let detail =
-                format!("the operator wants to {call} for data/{resource}, which may only be observed");
-            found.push((Property::Observation, detail));
-        }
-        let begun = matches!(call, Call::WriteBucketPolicy(bucket) if facts.permitted.contains(&bucket.name));
-        if !facts.deletes && !begun {
+        if !facts.deletes && !has_begun(&facts.permitted) {
             found.extend(self.faults_of_permission(facts, call));
         }
         if matches!(call, Call::PutCanary(_))
@@ -90,6 +85,36 @@ impl Run {
             found.push((Property::Lease, format!("the former leader wants to {call}")));
         }
         found
+    }
+
+    /// What the operator knows of the object of a check: what the API server answered last, and what the watch has brought
+    /// since the check began.
+    fn known(&self, check: &Check) -> Live {
+        let facts = &check.facts;
+        // An operator that has not asked must be right all the same.
+        let now = || self.cluster.with(|server| Live::of(server.objects.get(&facts.name), &facts.uid));
+        let asked = facts.live.unwrap_or_else(now);
+        let shown = self.objects_in_cache(check.process, facts.name.name.as_str());
+        let shown = shown.filter(|shown| shown.metadata.uid.as_deref() == Some(facts.uid.as_str()));
+        let is_observed = |object: &BucketReplication| match facts.deletes {
+            true => leaves_aws_alone(object),
+            false => object.spec.management_policy == ManagementPolicy::Observe || object.spec.suspend,
+        };
+        Live {
+            is_there: asked.is_there && shown.is_some(),
+            is_deleted: asked.is_deleted
+                || shown.as_ref().is_some_and(|shown| shown.metadata.deletion_timestamp.is_some()),
+            is_observed: (asked.is_observed && !facts.deletes) || shown.as_ref().is_some_and(is_observed),
+        }
+    }
+
+    /// Why nothing is to be written for the object of a check.
+    fn unwanted(&self, check: &Check, known: &Live) -> Option<(Property, &'static str)> {
+        let facts = &check.facts;
+        if !known.is_there || (known.is_deleted && !facts.deletes) {
+            return Some((Property::Existence, "is gone or being deleted"));
+        }
+        may_only_observe(facts, known).then_some((Property::Observation, "may only be observed"))
     }
 
     /// Whether the accounts refuse the resource, and whether an older one owns its source.
@@ -273,11 +298,11 @@ impl Run {
     }
 }
 
-/// Whether the spec, as the check or the API server has it, lets the operator write nothing.
+/// Whether the spec, as the check, the API server or the watch has it, lets the operator write nothing.
 fn may_only_observe(facts: &Facts, live: &Live) -> bool {
     let spec = &facts.object.spec;
     match facts.deletes {
-        true => leaves_aws_alone(&facts.object),
+        true => leaves_aws_alone(&facts.object) || live.is_observed,
         false => spec.management_policy == ManagementPolicy::Observe || spec.suspend || live.is_observed,
     }
 }

@@ -33,15 +33,14 @@ impl Run {
         }
     }
 
-    /// What is checked next. Of equal resources, the one whose last check is longest ago: which of them comes first then
-    /// depends on what happened and not on their names.
+    /// What is checked next: what is due first. Of equal resources that are due at once, the one whose last check is longest
+    /// ago: which of them comes first then depends on what happened and not on their names.
     pub(super) fn next_work(&self) -> Option<usize> {
-        let mut unsettled = (0..self.settled.len()).filter(|work| self.settled.get(*work) == Some(&false));
-        if self.scene.twins.is_empty() {
-            return unsettled.next();
-        }
-        let order = self.order();
-        unsettled.min_by_key(|work| order.get(*work).copied())
+        let unsettled = (0..self.settled.len()).filter(|work| self.settled.get(*work) == Some(&false));
+        let order = if self.scene.twins.is_empty() { Vec::new() } else { self.order() };
+        let now = self.clock.elapsed();
+        let left = |work: usize| self.schedule.get(work).map(|due| due.left(now).0);
+        unsettled.min_by_key(|work| (left(*work), order.get(*work).copied(), *work))
     }
 
     /// The position of each in the order of their last checks. Among those that were never checked, the mirror has the

@@ -11,6 +11,7 @@ mod interfere;
 mod judge;
 mod mirror;
 mod old_answers;
+mod pauses;
 mod time_numbers;
 mod words;
 
@@ -31,11 +32,13 @@ use crate::api::BucketReplication;
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::clock::SimulatedClock;
+use crate::runtime::leader::Succession;
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::cloud::SimulatedCloud;
 use crate::simulation::cluster::SimulatedCluster;
 use crate::simulation::explore::deviation::{BUDGETS, Budget, Deviation};
 use crate::simulation::explore::properties::{Violation, adopts, leaves_aws_alone};
+use crate::simulation::explore::run::pauses::Due;
 use crate::simulation::explore::run::time_numbers::TimeNumbers;
 use crate::simulation::explore::run::words::call_name;
 use crate::simulation::explore::scene::Scene;
@@ -44,15 +47,6 @@ use crate::simulation::operator::SimulatedOperator;
 use crate::simulation::world::World;
 
 const NAMESPACE: &str = "data";
-
-/// The longest pause between two checks: the interval.
-const INTERVAL: Duration = Duration::from_secs(601);
-
-/// A shorter pause than this is one after which something may be over.
-const SOON: Duration = Duration::from_secs(590);
-
-/// How long the watch takes to bring a change.
-const WATCH: Duration = Duration::from_secs(1);
 
 /// A call that waits for its answer.
 struct WaitingCall {
@@ -111,6 +105,8 @@ struct Facts {
     seen: Option<Arc<World>>,
     /// Buckets whose policy was allowed to be written when it was read.
     permitted: BTreeSet<String>,
+    /// Buckets whose policy was to be written for the object as it was known when it was read.
+    wanted: BTreeSet<String>,
     wrote: bool,
     /// It wrote a status, which the next write may have taken back.
     reported: bool,
@@ -157,6 +153,8 @@ struct Ghost {
     writers: BTreeMap<String, Writer>,
     /// The UIDs of resources that ever wrote a configuration.
     applied: BTreeSet<String>,
+    /// The UIDs of the objects that ever had the name of a resource.
+    uids: BTreeMap<String, BTreeSet<String>>,
     accounts_seen: bool,
     /// A user stripped the finalizer: what is left in AWS is theirs.
     stripped: bool,
@@ -201,16 +199,14 @@ pub struct Run {
     begun: usize,
     /// The number of the check that began last, for each resource, account and backfill.
     last_begun: Vec<usize>,
-    /// How long each waits for its next check.
-    pauses: Vec<Duration>,
+    /// When the next check of each is due.
+    schedule: Vec<Due>,
     /// Resources, accounts and backfills, in this order, whose last check changed nothing, or that wait for a change.
     settled: Vec<bool>,
     /// How many checks in a row changed nothing.
     unchanged: Vec<u8>,
     /// Checks that changed something since the last interference.
     changing: Vec<u8>,
-    /// Whether the API server changed since the last check began.
-    woken: bool,
     /// The new leader's cache is as it was when it did not lead.
     lags: bool,
     counts: BTreeMap<String, u32>,
@@ -328,11 +324,10 @@ impl Run {
             active: 0,
             begun: 0,
             last_begun: vec![0; works],
-            pauses: vec![Duration::ZERO; works],
+            schedule: vec![Due::default(); works],
             settled: vec![false; works],
             unchanged: vec![0; works],
             changing: vec![0; works],
-            woken: true,
             lags: false,
             counts: BTreeMap::new(),
             left: budgets(scene),
@@ -354,16 +349,18 @@ impl Run {
             held: None,
             mirror: None,
         };
+        run.wake();
         run.refresh();
         run.before_last_write = run.hashes.0;
         for leads in if scene.standby { vec![true, false] } else { vec![true] } {
-            let process = run.start(leads);
+            let process = run.start(leads, Succession::Orderly);
             run.processes.push(process);
         }
         run
     }
 
-    fn start(&self, leads: bool) -> Process {
+    /// Starts a process. `succession`: how the term before its own ended, if it leads.
+    fn start(&self, leads: bool, succession: Succession) -> Process {
         let leads = Arc::new(AtomicBool::new(leads));
         let may_begin = {
             let leads = leads.clone();
@@ -374,6 +371,9 @@ impl Run {
             SimulatedOperator::start_under((cloud, cluster, clock), hook(&self.wire), may_begin, |_| {});
         let mut process = Process { operator: Arc::new(operator), leads, cache: 0 };
         self.sync(&mut process);
+        if process.leads.load(Ordering::Relaxed) {
+            process.operator.begin_term(succession);
+        }
         process
     }
 
@@ -406,6 +406,9 @@ impl Run {
         };
         if self.hashes.1 != server {
             for (name, object) in self.scene.resources.iter().zip(&self.objects) {
+                if let Some(uid) = object.as_ref().and_then(|object| object.metadata.uid.clone()) {
+                    self.ghost.uids.entry((*name).to_owned()).or_default().insert(uid);
+                }
                 match object {
                     Some(object) if leaves_aws_alone(object) => {
                         self.ghost.left_by_word.insert((*name).to_owned())
@@ -537,7 +540,6 @@ impl Run {
             &self.denied,
             &self.settled,
             &self.unchanged,
-            self.woken,
             self.lags,
             self.leader,
             self.held.map(|(_, checks)| checks),
@@ -551,8 +553,9 @@ impl Run {
         if !self.scene.twins.is_empty() {
             self.order().hash(&mut hasher);
         }
+        self.schedule.iter().for_each(|due| due.left(self.clock.elapsed()).hash(&mut hasher));
         if !self.scene.backfills.is_empty() {
-            (&self.pauses, self.ages()).hash(&mut hasher);
+            self.ages().hash(&mut hasher);
         }
         for check in &self.checks {
             (check.process, check.resource, check.history, check.number == self.active).hash(&mut hasher);
