@@ -50,8 +50,8 @@ fn planned(
     adoption: AdoptionPolicy,
     disputed: bool,
 ) -> Teardown {
-    let id = id();
-    let ownership = OwnershipFacts { id: &id, sid: SID, status, adoption, disputed, named_elsewhere: false };
+    let ownership =
+        OwnershipFacts { id: &id(), sid: SID, status, adoption, disputed, named_elsewhere: false };
     teardown(observed, &ownership)
 }
 
@@ -108,9 +108,9 @@ fn every_role_that_cannot_be_read_is_named_and_keeps_no_other_from_going() {
 fn a_role_that_a_policy_in_an_account_that_cannot_be_reached_may_name_stays() {
     let role = ObservedRole { policy: Ok(Some(json!({}))), ..own_role() };
     let ours = observed(configuration(), vec![role]);
-    let (id, status) = (id(), applied(&own_role().arn, Some(ConfigurationOrigin::Created)));
+    let status = applied(&own_role().arn, Some(ConfigurationOrigin::Created));
     let ownership = OwnershipFacts {
-        id: &id,
+        id: &id(),
         sid: SID,
         status: &status,
         adoption: REFUSE,
