@@ -90,10 +90,7 @@ async fn a_new_role_may_read_locks_while_s3_does_not_say_whether_there_are_any()
     let fault = scene.world.proxy.inject(Fault::always(matching(), Answer::slow_down()));
     scene.apply(|_| {}).await?;
     let status = scene.world.wait_ready(NAME).await?["status"].clone();
-    assert_eq!(
-        (state(&status, "RoleReady"), reason(&status, "RoleReady").as_str()),
-        ("Unknown", "Throttled")
-    );
+    assert_eq!((state(&status, "RoleReady"), reason(&status, "RoleReady")), ("Unknown", "Throttled"));
     let text = message(&status, "RoleReady");
     for part in ["s3:GetBucketObjectLockConfiguration", &scene.source] {
         assert!(text.contains(part), "{text}");
