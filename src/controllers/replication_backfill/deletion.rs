@@ -3,6 +3,7 @@
 //! In: an object with a deletion timestamp, decodable or not. Out: nothing of the backfill is left in AWS but what the job
 //! did, or the finalizer stays and the status says why.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -96,8 +97,10 @@ fn recall<C, K>(
     spec: &ReplicationBackfillSpec,
     cx: &Context<C, K>,
 ) -> Result<(), Refusal> {
+    // The API server's clock may be ahead.
     let deleted_at = subject.metadata.deletion_timestamp.as_ref();
-    let mut found = DeletedStatus::read(held, &subject.id, deleted_at);
+    let deleted_at = deleted_at.map(|time| Time(time.0.min(cx.shared.clock.timestamp())));
+    let mut found = DeletedStatus::read(held, &subject.id, deleted_at.as_ref());
     let lacks_source = found.lacks_source();
     if lacks_source {
         found.status.source = source_of_parent(subject, spec, cx);
