@@ -12,6 +12,7 @@ mod events;
 mod flags;
 mod flux;
 mod health;
+mod helm_test;
 mod image;
 mod krew;
 mod metadata;
