@@ -18,6 +18,7 @@ mod krew;
 mod metadata;
 mod missing_rbac;
 mod monitoring;
+mod notes;
 mod rbac;
 mod rendered;
 mod support;
