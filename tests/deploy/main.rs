@@ -21,5 +21,6 @@ mod monitoring;
 mod notes;
 mod rbac;
 mod rendered;
+mod schema;
 mod support;
 mod values;
