@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -462,6 +463,15 @@ impl Kubernetes {
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let patched = self.replications().patch(name, &params, &Patch::Merge(change)).await;
         patched.map(drop).map_err(request(&format!("{what} BucketReplication {}/{name}", self.namespace)))
+    }
+
+    /// A Deployment of the namespace; `None` if there is none of this name.
+    ///
+    /// # Errors
+    /// What the API server answered.
+    pub async fn deployment(&self, name: &str) -> Result<Option<Deployment>, KubernetesError> {
+        let api: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
+        api.get_opt(name).await.map_err(request(&format!("read Deployment {name}")))
     }
 
     /// The UID of the cluster: that of its namespace kube-system, which the tags of managed roles hold.

@@ -26,6 +26,7 @@ mod policy;
 mod policy_backfills;
 mod progress;
 mod reach;
+mod ready;
 mod report;
 mod run;
 mod shell;
@@ -80,6 +81,8 @@ enum Command {
     Policy(policy::PolicyArgs),
     /// Print BucketReplication resources for buckets that replicate already
     Import(import::ImportArgs),
+    /// Wait until a pod of the operator's Deployment is ready; `helm test` runs it
+    Ready(ready::ReadyArgs),
     /// Print the CustomResourceDefinitions
     Crds(crds::CrdsArgs),
     /// Print the script with which a shell completes command lines
@@ -127,6 +130,8 @@ pub enum CliError {
     Policy(#[from] policy::PolicyError),
     #[error(transparent)]
     Import(#[from] import::ImportError),
+    #[error(transparent)]
+    Ready(#[from] ready::ReadyError),
 }
 
 impl CliError {
@@ -196,6 +201,7 @@ impl Cli {
             Command::Plan(args) => plan::plan(args).await?,
             Command::Policy(args) => policy::policy(args).await?,
             Command::Import(args) => import::import(args).await?,
+            Command::Ready(args) => ready::ready(args).await?,
             Command::Crds(args) => crds::crds(args)?,
             Command::Completions(args) => {
                 completions::completions(&args, program.command::<Cli>(), program.file())?

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{NAMESPACE, RELEASE, chart, helm, rendered};
 
 /// Runs Helm against the cluster of a world.
-fn release(world: &World, args: &[&str], values: &Value) -> Result<String> {
+pub fn release(world: &World, args: &[&str], values: &Value) -> Result<String> {
     let kubeconfig = world.cluster().admin_kubeconfig().to_string_lossy().into_owned();
     let common = ["--kubeconfig", &kubeconfig, "--namespace", NAMESPACE];
     let output = helm(&[args, &common[..]].concat(), values)?;
@@ -31,7 +31,7 @@ fn accounts(world: &World) -> Result<Vec<(String, String, Value)>> {
         .collect()
 }
 
-fn account(sources: &[&str]) -> Value {
+pub fn account(sources: &[&str]) -> Value {
     json!({"accountId": "111122223333", "namespaces": {"matchNames": ["data"]}, "sources": sources})
 }
 
@@ -93,30 +93,5 @@ fn a_null_in_place_of_a_spec_removes_the_account_of_other_values() -> Result<()>
     let objects = rendered(&json!({"accounts": {"default": null, "dr": account(&[])}}))?;
     let made = objects.iter().filter(|object| object["kind"] == "AwsAccount");
     assert_eq!(made.map(|object| &object["metadata"]["name"]).collect::<Vec<_>>(), ["dr"]);
-    Ok(())
-}
-
-#[tokio::test]
-async fn the_notes_name_the_next_command_for_the_values_given() -> Result<()> {
-    let world = World::new("notes").await?;
-    let path = chart();
-    let install = ["install", RELEASE, &path.to_string_lossy(), "--dry-run", "--take-ownership", "-f", "-"];
-    let notes = |values: &Value| -> Result<String> {
-        let text = release(&world, &install, values)?;
-        Ok(text.split_once("NOTES:").context("no notes")?.1.to_owned())
-    };
-    let apply = "kind: AwsAccount";
-    let (wait, warning) = ("kubectl wait --for=condition=Ready awsaccount", "requires no AwsAccount");
-    for (values, expected) in [
-        (json!({}), [true, false, false]),
-        (json!({"accounts": {"default": account(&[])}}), [false, true, false]),
-        (json!({"operator": {"requireAccount": false}}), [false, false, true]),
-    ] {
-        let printed = notes(&values)?;
-        assert_eq!([apply, wait, warning].map(|words| printed.contains(words)), expected, "{printed}");
-        ensure!(printed.contains("kubectl apply -f first.yaml"), "{printed}");
-    }
-    let some = notes(&json!({"namespaces": ["data", "shop"]}))?;
-    ensure!(some.contains("namespaces: {matchNames: [data, shop]}"), "{some}");
     Ok(())
 }

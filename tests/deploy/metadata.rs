@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use percent_encoding::percent_decode_str;
@@ -80,5 +81,111 @@ fn each_change_is_of_a_kind_that_artifact_hub_knows() -> Result<()> {
         ensure!(change["kind"].as_str().is_some_and(|kind| kinds.contains(&kind)), "{change}");
         ensure!(change["description"].as_str().is_some_and(|text| !text.is_empty()), "{change}");
     }
+    Ok(())
+}
+
+/// The annotations that Artifact Hub knows (<https://artifacthub.io/docs/topics/annotations/helm>).
+const ANNOTATIONS: [&str; 16] = [
+    "alternativeName",
+    "category",
+    "changes",
+    "containsSecurityUpdates",
+    "crds",
+    "crdsExamples",
+    "images",
+    "license",
+    "links",
+    "maintainers",
+    "operator",
+    "operatorCapabilities",
+    "prerelease",
+    "recommendations",
+    "screenshots",
+    "signKey",
+];
+
+/// The address of the repository in this clone, as `deploy/argocd` has it.
+const REPOSITORY: &str = "https://git.example.com/platform/s3-replication-operator";
+
+#[test]
+fn each_annotation_is_one_of_artifact_hub_with_a_value_that_it_takes() -> Result<()> {
+    let chart = read_yaml(CHART)?;
+    let annotations = chart["annotations"].as_object().context("annotations")?;
+    for name in annotations.keys() {
+        let known = name.strip_prefix("artifacthub.io/").is_some_and(|name| ANNOTATIONS.contains(&name));
+        ensure!(known, "Artifact Hub does not know {name}");
+    }
+    let value = |name: &str| annotations[&format!("artifacthub.io/{name}")].as_str().unwrap_or_default();
+    assert_eq!(value("category"), "storage");
+    assert_eq!(value("license"), env!("CARGO_PKG_LICENSE"));
+    assert_eq!(value("operator"), "true");
+    let capabilities =
+        ["basic install", "seamless upgrades", "full lifecycle", "deep insights", "auto pilot"];
+    ensure!(capabilities.contains(&value("operatorCapabilities").to_lowercase().as_str()));
+    assert_eq!(value("prerelease"), env!("CARGO_PKG_VERSION").contains('-').to_string());
+    let is_of_security = list("changes")?.iter().any(|change| change["kind"] == "security");
+    assert_eq!(value("containsSecurityUpdates"), is_of_security.to_string());
+    for link in list("links")?.iter().chain(&list("recommendations")?) {
+        ensure!(link["url"].as_str().is_some_and(|url| url.starts_with("https://")), "{link}");
+    }
+    // Artifact Hub shows the one of this name as the address for reports.
+    ensure!(list("links")?.iter().any(|link| link["name"] == "support"), "no link for support");
+    // A key is for a provenance file. The release makes none, and signs with cosign, which has no key here.
+    let release = read(".github/workflows/release.yaml")?;
+    assert!(!annotations.contains_key("artifacthub.io/signKey"));
+    assert!(release.contains("cosign sign --yes \"${charts#oci://}/") && !release.contains(" --sign "));
+    Ok(())
+}
+
+#[test]
+fn the_chart_names_its_repository_and_files_that_are_in_it() -> Result<()> {
+    let chart = read_yaml(CHART)?;
+    ensure!(read("deploy/argocd/application.yaml")?.contains(&format!("repoURL: {REPOSITORY}.git")));
+    assert_eq!((&chart["home"], &chart["sources"]), (&json!(REPOSITORY), &json!([REPOSITORY])));
+    ensure!(chart["maintainers"][0]["name"].is_string(), "{}", chart["maintainers"]);
+    let files = format!("{REPOSITORY}/blob/v{}/", env!("CARGO_PKG_VERSION"));
+    let mut named = 0;
+    for link in list("links")? {
+        let url = link["url"].as_str().unwrap_or_default();
+        ensure!(url.starts_with(REPOSITORY), "{url}");
+        if url.contains("/blob/") {
+            let file = url.strip_prefix(&files).with_context(|| format!("{url} is not of this version"))?;
+            ensure!(repository(file).exists(), "there is no {file}");
+            named += 1;
+        }
+    }
+    assert_eq!(named, 2);
+    Ok(())
+}
+
+/// The release writes into `Chart.yaml` what only it knows.
+#[test]
+fn the_release_names_the_real_image_and_repository() -> Result<()> {
+    let workflow = read(".github/workflows/release.yaml")?;
+    let edits: Vec<&str> = workflow
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with("sed -i ") && line.ends_with(CHART))
+        .collect();
+    let directory = rig::paths::scratch_dir("released-chart")?;
+    let file = directory.join(CHART);
+    fs::create_dir_all(file.parent().context("a folder")?)?;
+    fs::copy(repository(CHART), &file)?;
+    let image = format!("registry.example.com/team/operator@sha256:{}", "0".repeat(64));
+    // The sed of macOS takes -i only with an ending.
+    let script = edits.join("\n").replace("sed -i ", "sed -i.before ");
+    let status = Command::new("sh")
+        .args(["-euc", &script])
+        .current_dir(&directory)
+        .envs([
+            ("IMAGE_BY_DIGEST", image.as_str()),
+            ("REPOSITORY", "https://forge.example.com/team/operator"),
+        ])
+        .status()?;
+    ensure!(status.success(), "{script}");
+    let text = fs::read_to_string(&file)?;
+    ensure!(!text.contains("git.example.com") && text.contains(&format!("image: {image}\n")), "{text}");
+    let chart: Value = serde_saphyr::from_str(&text)?;
+    assert_eq!(chart["home"], "https://forge.example.com/team/operator");
     Ok(())
 }

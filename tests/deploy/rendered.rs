@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use crate::support::{
     NAMESPACE, RELEASE, accepted, chart, container, documents, helm, kubectl, name, of_kind, prepare_cluster,
-    rendered, rendered_text, repository, the,
+    rendered, rendered_tests, rendered_text, rendered_with, repository, the,
 };
 
 /// Values of different kinds of users.
-fn sets() -> Vec<(&'static str, Value)> {
+pub fn sets() -> Vec<(&'static str, Value)> {
     let monitoring = json!({
         "serviceMonitor": {
             "enabled": true,
@@ -110,6 +110,25 @@ fn sets() -> Vec<(&'static str, Value)> {
                 "crds": {"install": false},
             }),
         ),
+        (
+            "probed, confined and with hardware",
+            json!({
+                "livenessProbe": {"initialDelaySeconds": 5, "terminationGracePeriodSeconds": 20, "successThreshold": 1},
+                "readinessProbe": {"successThreshold": 2, "timeoutSeconds": null},
+                "resources": {
+                    "requests": {"cpu": 1, "memory": "64Mi", "example.com/device": 1, "hugepages-2Mi": "4Mi"},
+                    "limits": {"cpu": 1.5, "memory": 134217728, "example.com/device": 1, "hugepages-2Mi": "4Mi"},
+                },
+                "podSecurityContext": {
+                    "fsGroupChangePolicy": "OnRootMismatch",
+                    "supplementalGroups": [1000],
+                    "supplementalGroupsPolicy": "Strict",
+                    "appArmorProfile": {"type": "RuntimeDefault"},
+                    "sysctls": [{"name": "net.ipv4.tcp_syncookies", "value": "1"}],
+                },
+                "securityContext": {"privileged": false, "procMount": "Default", "seccompProfile": {"type": "RuntimeDefault"}},
+            }),
+        ),
         ("a name of its own", json!({"fullnameOverride": "replicator", "nameOverride": "replicator"})),
         (
             "a user that the cluster assigns",
@@ -134,7 +153,7 @@ fn pod_of(deployment: &Value) -> Value {
 async fn the_api_server_takes_every_object_of_every_set_of_values() -> Result<()> {
     let cluster = prepare_cluster().await?;
     for (what, values) in sets() {
-        let text = rendered_text(RELEASE, NAMESPACE, &values).with_context(|| what)?;
+        let text = rendered_with(&[], RELEASE, NAMESPACE, &values).with_context(|| what)?;
         accepted(cluster, &text).with_context(|| what)?;
     }
     Ok(())
@@ -203,8 +222,6 @@ fn without_election_there_is_one_operator_at_any_time() -> Result<()> {
     let objects = rendered(&json!({"replicas": 1, "leaderElection": {"enabled": false}}))?;
     assert_eq!(the(&objects, "Deployment")?["spec"]["strategy"], json!({"type": "Recreate"}));
     assert!(of_kind(&objects, "PodDisruptionBudget").is_empty());
-    // Nor does `helm test` start a second one.
-    assert_eq!(the(&objects, "Pod")?["spec"]["initContainers"], Value::Null);
     assert!(of_kind(&objects, "Role").is_empty(), "no Lease, no right to one");
     Ok(())
 }
@@ -225,7 +242,8 @@ async fn election_can_be_switched_off_by_a_server_side_apply() -> Result<()> {
 fn services_and_budgets_are_for_the_pods_at_work_alone() -> Result<()> {
     let objects = rendered(&json!({}))?;
     let pods = &the(&objects, "Deployment")?["spec"]["template"]["metadata"]["labels"];
-    let test = &the(&objects, "Pod")?["metadata"]["labels"];
+    let tests = rendered_tests(RELEASE, NAMESPACE, &json!({}))?;
+    let test = &the(&tests, "Pod")?["metadata"]["labels"];
     let service = &the(&objects, "Service")?["spec"]["selector"];
     let budget = &the(&objects, "PodDisruptionBudget")?["spec"]["selector"]["matchLabels"];
     let selects = |selector: &Value, labels: &Value| {
@@ -381,10 +399,9 @@ fn the_network_policy_opens_the_ports_that_the_values_name() -> Result<()> {
 #[test]
 fn the_containers_ask_for_all_that_they_use_of_a_node() -> Result<()> {
     let objects = rendered(&json!({}))?;
-    let (deployment, test) = (the(&objects, "Deployment")?, the(&objects, "Pod")?);
-    let containers =
-        [container(deployment), &test["spec"]["containers"][0], &test["spec"]["initContainers"][0]];
-    for container in containers {
+    let tests = rendered_tests(RELEASE, NAMESPACE, &json!({}))?;
+    let (deployment, test) = (the(&objects, "Deployment")?, the(&tests, "Pod")?);
+    for container in [container(deployment), &test["spec"]["containers"][0]] {
         let resources = &container["resources"];
         for what in ["cpu", "memory", "ephemeral-storage"] {
             ensure!(resources["requests"][what].is_string(), "{what} is not requested: {container}");

@@ -65,9 +65,9 @@ pub fn helm(args: &[&str], values: &Value) -> Result<Output> {
     Ok(child.wait_with_output()?)
 }
 
-/// The chart rendered as text.
+/// The chart rendered as text, without what only `helm test` creates.
 pub fn rendered_text(release: &str, namespace: &str, values: &Value) -> Result<String> {
-    rendered_with(&[], release, namespace, values)
+    rendered_with(&["--skip-tests"], release, namespace, values)
 }
 
 /// The chart rendered as text, with additional arguments to Helm.
@@ -84,6 +84,13 @@ pub fn rendered_with(args: &[&str], release: &str, namespace: &str, values: &Val
 /// The chart rendered for the default release, as objects.
 pub fn rendered(values: &Value) -> Result<Vec<Value>> {
     documents(&rendered_text(RELEASE, NAMESPACE, values)?)
+}
+
+/// The objects that `helm test` creates for a release.
+pub fn rendered_tests(release: &str, namespace: &str, values: &Value) -> Result<Vec<Value>> {
+    let mut objects = documents(&rendered_with(&[], release, namespace, values)?)?;
+    objects.retain(|object| object["metadata"]["annotations"]["helm.sh/hook"] == "test");
+    Ok(objects)
 }
 
 /// Helm's error message for refused values.

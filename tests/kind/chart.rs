@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rig::kind::install::RELEASE;
 use rig::paths;
 use serde_json::Value;
@@ -20,37 +20,65 @@ const DEFINITIONS: [&str; 3] = [
 pub fn tested(cluster: &Cluster) -> Result<()> {
     cluster.block_on(async {
         let operator = OperatorRelease::shared(cluster, "tested").await?;
-        let namespace = &operator.release.namespace;
+        let (namespace, kubectl) = (operator.release.namespace.as_str(), &cluster.kind.kubectl);
+        let leader = operator.leader().await?;
         let output = cluster.kind.helm.test(namespace, RELEASE).await?;
         ensure!(output.contains("Succeeded"), "{output}");
         // The pod of the test is not a pod of the operator, and is deleted.
         operator.all_ready(2).await?;
-        let pods = cluster.kind.kubectl.get(&["-n", namespace, "pods"]).await?;
-        let count = pods["items"].as_array().map_or(0, Vec::len);
-        ensure!(count == 2, "{count} pods are left");
-        Ok(())
+        check_nothing_is_left_of_the_test(&operator, 2).await?;
+        ensure!(operator.leader().await?.name == leader.name, "another pod leads");
+
+        // An operator that someone stopped stays stopped: it would correct what is changed now.
+        let replication = Replication::ready(&operator, "stopped").await?;
+        operator.release.scale(kubectl, 0).await?;
+        replication.change_in_aws().await?;
+        let writes = operator.writes().await?.len();
+        let failed = cluster.kind.helm.test(namespace, RELEASE).await;
+        let printed = failed.map_or_else(|error| format!("{error:#}"), |passed| format!("passes: {passed}"));
+        ensure!(printed.contains("is scaled to 0, so that no operator runs"), "{printed}");
+        ensure!(operator.holder().await?.is_none(), "the test leads");
+        ensure!(operator.writes().await?.len() == writes, "the test writes to AWS");
+        kubectl.run(["-n", namespace, "delete", "pod", &format!("{RELEASE}-test")]).await?;
+        check_nothing_is_left_of_the_test(&operator, 0).await?;
+        operator.release.scale(kubectl, 2).await?;
+        replication.wait_corrected().await?;
+        replication.delete().await
     })
 }
 
-/// In the order of the chart's notes: resources first.
+/// Checks that there are so many pods, and that the right of the test is taken away.
+async fn check_nothing_is_left_of_the_test(operator: &OperatorRelease<'_>, pods: usize) -> Result<()> {
+    let namespace = operator.release.namespace.as_str();
+    let left = operator.cluster.kind.kubectl.get(&["-n", namespace, "pods,roles,rolebindings"]).await?;
+    let items = left["items"].as_array().into_iter().flatten();
+    let (found, rights): (Vec<&Value>, Vec<&Value>) = items.partition(|item| item["kind"] == "Pod");
+    ensure!(found.len() == pods, "{} pods are left", found.len());
+    let name = format!("{RELEASE}-test");
+    ensure!(rights.iter().all(|item| item["metadata"]["name"] != name.as_str()), "{rights:?}");
+    Ok(())
+}
+
+/// The commands of the chart's notes for uninstalling.
+fn commands_to_uninstall(notes: &str) -> Result<String> {
+    let (_, rest) = notes.split_once("To uninstall").context("the notes do not say how to uninstall")?;
+    Ok(rest.lines().filter_map(|line| line.strip_prefix("  ")).collect::<Vec<_>>().join("\n"))
+}
+
+/// By the commands of the chart's notes: resources first.
 pub fn uninstalled_in_order(cluster: &Cluster) -> Result<()> {
     cluster.block_on(async {
         let operator = OperatorRelease::shared(cluster, "in-order").await?;
         let notes = operator.release.install(&cluster.kind).await?;
-        let at = |words: &str| notes.find(words).unwrap_or(notes.len());
-        ensure!(
-            at("kubectl delete replicationbackfills,bucketreplications")
-                < at(&format!("helm uninstall {RELEASE}"))
-                && at("helm uninstall") < notes.len(),
-            "the notes do not name the order: {notes}"
-        );
         let replication = Replication::ready(&operator, "there").await?;
         let namespace = operator.release.namespace.as_str();
         let manifest = cluster.kind.helm.run(&["get", "manifest", RELEASE, "--namespace", namespace]).await?;
         let file = paths::scratch_dir("manifest")?.join("manifest.yaml");
         fs::write(&file, manifest)?;
 
-        replication.delete().await?;
+        cluster.kind.shell(&commands_to_uninstall(&notes)?, &paths::repository()).await?;
+        replication.wait_deleted().await?;
+        // It waits for the end of the pods.
         operator.uninstall().await?;
         let file = file.to_string_lossy();
         let left = cluster.kind.kubectl.run(["get", "--ignore-not-found", "-o", "name", "-f", &file]).await?;

@@ -63,7 +63,7 @@ const TESTS: [Test; 19] = [
         chart::left_behind,
     ),
     ("uninstalling_in_order_leaves_only_the_crds", Share::DefaultRelease, chart::uninstalled_in_order),
-    ("helm_test_passes", Share::DefaultRelease, chart::tested),
+    ("helm_test_passes_with_a_ready_pod_and_runs_no_operator", Share::DefaultRelease, chart::tested),
     ("the_network_policy_allows_only_what_the_operator_needs", Share::OwnRelease, network::policy),
     ("the_operator_resolves_the_name_of_a_service", Share::DefaultRelease, network::resolves_names),
     ("the_pods_run_unprivileged_with_a_read_only_file_system", Share::DefaultRelease, process::has_no_rights),
