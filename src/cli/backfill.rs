@@ -108,6 +108,8 @@ pub enum BackfillError {
     Deleted(String),
     #[error("{why}\n→ {follow}")]
     Timeout { why: String, follow: String },
+    #[error("stopped waiting; backfill {name} goes on\n→ {follow}\n→ {cancel}   # cancels it")]
+    Interrupted { name: String, follow: String, cancel: String },
     #[error(
         "stopped before the API server had answered, so that it is not known whether the backfill is created\n→ kubectl get replicationbackfill {name} -n {namespace}"
     )]
@@ -199,12 +201,7 @@ async fn watch(
                 word(&name),
                 word(&kubernetes.namespace)
             ));
-            let follow = following(kubernetes, typed, &name);
-            print(&format!(
-                "stopped waiting; the backfill goes on\n  → {follow}\n  → {cancel}   # cancels it\n"
-            ))?;
-            // Nothing has failed, and the end is not known.
-            Ok(ExitCode::from(WRONG))
+            Err(BackfillError::Interrupted { name: name.clone(), follow: following(kubernetes, typed, &name), cancel })
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `check`: asks the operator to check one resource now.
 //!
 //! In: the name of the resource. Out: the annotation that requests the check and, once the operator has answered it,
-//! what is true of the resource, printed as `status` does.
+//! what is true of the resource, printed as `status` does, for a person or for a program.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::api::{BucketReplication, handled_request};
 use crate::cli::fleet::{RunbookArgs, view_all};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::kubernetes::{FoundObject, KubeArgs, Kubernetes, KubernetesError, object_name};
-use crate::cli::output::{PrintError, print};
+use crate::cli::output::{Format, PrintError, formatted, print};
 use crate::cli::progress::ProgressLine;
 use crate::cli::shell::word;
 use crate::cli::status::{exit_code, tree};
@@ -30,6 +30,9 @@ pub struct CheckArgs {
     /// How long to wait for the operator; 0 looks once, and a negative duration waits without limit, as for kubectl wait
     #[arg(long, default_value = "2m", value_name = "DURATION", allow_hyphen_values = true)]
     timeout: Timeout,
+    /// Print for a program instead of a person
+    #[arg(long, short, value_enum)]
+    output: Option<Format>,
     /// When to use colour
     #[arg(long, value_enum, default_value_t)]
     color: Color,
@@ -99,7 +102,10 @@ pub async fn check(args: CheckArgs, typed: &'static str) -> Result<ExitCode, Che
     let views = view_all(vec![found], &[], args.runbooks.pointers(typed, &kubernetes.flags));
     let layout = Layout::of_stdout(args.color);
     for view in &views {
-        print(&tree(view, &layout, Clock::System.timestamp()))?;
+        print(&match args.output {
+            Some(format) => formatted(view, format)?,
+            None => tree(view, &layout, Clock::System.timestamp()),
+        })?;
     }
     Ok(exit_code(&views))
 }

@@ -1,6 +1,6 @@
 //! `completions` and `man`: what shells and `man` need to know of the command line, derived from its definition.
 //!
-//! In: the command line's definition, and the names of resources. Out: a script for a shell, words for kubectl's own
+//! In: the command line's definition, and names of the cluster and the kubeconfig. Out: a script for a shell, words for kubectl's own
 //! completion, or manual pages.
 
 use std::path::PathBuf;
@@ -90,6 +90,13 @@ impl<'a> Line<'a> {
                 line.given += 1;
             }
         }
+        // Of `--output=j`, kubectl completes what follows the sign.
+        if line.value_of.is_none()
+            && let Some((option, begun)) = last.split_once('=')
+            && let Some(option) = option_of(line.command, option)
+        {
+            (line.value_of, line.last) = (Some(option), begun);
+        }
         line
     }
 
@@ -98,33 +105,54 @@ impl<'a> Line<'a> {
         held.map(|(_, value)| value.clone())
     }
 
-    /// Whether the last word is the name of a resource.
-    fn ends_with_name(&self) -> bool {
+    /// Of what the last word is a name.
+    fn ends_with(&self) -> Option<Named> {
+        if let Some(option) = self.value_of {
+            return match option.get_id().as_str() {
+                "namespace" => Some(Named::Namespace),
+                "context" => Some(Named::Context),
+                "follow" => Some(Named::Backfill),
+                "account" | "accounts" => Some(Named::Account),
+                _ => None,
+            };
+        }
         let is_of_names = |argument: &&Arg| matches!(argument.get_id().as_str(), "name" | "names");
         let takes_more =
             |argument: &Arg| self.given == 0 || matches!(argument.get_action(), ArgAction::Append);
-        let is_word = self.value_of.is_none() && !self.last.starts_with('-');
-        is_word && self.command.get_positionals().find(is_of_names).is_some_and(takes_more)
+        let is_name = self.command.get_positionals().find(is_of_names).is_some_and(takes_more);
+        (is_name && !self.last.starts_with('-')).then_some(Named::Replication)
     }
 }
 
-/// The cluster whose resources complete the last word, where it is the name of one.
-pub fn cluster_of_names(command: &Command, words: &[String]) -> Option<KubeArgs> {
+/// Of what a word may be the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    Replication,
+    Backfill,
+    Account,
+    Namespace,
+    Context,
+}
+
+/// Of what the last word is the name, where it is one, and the cluster that the words before it name.
+pub fn asked_for(command: &Command, words: &[String]) -> Option<(Named, KubeArgs)> {
     let line = Line::read(command, words);
-    line.ends_with_name().then(|| KubeArgs {
-        cluster: ClusterArgs {
-            kubeconfig: line.value("kubeconfig").map(PathBuf::from),
-            context: line.value("context"),
-        },
-        namespace: line.value("namespace"),
-    })
+    let cluster = ClusterArgs {
+        kubeconfig: line.value("kubeconfig").map(PathBuf::from),
+        context: line.value("context"),
+    };
+    Some((line.ends_with()?, KubeArgs { cluster, namespace: line.value("namespace") }))
 }
 
 /// The answer to kubectl, which runs the program with the words of a command line, the last of which is to be completed:
-/// one word a line with its description, and a directive. `names`: of the resources that may complete it.
+/// one word a line with its description, and a directive. `names`: those that may complete it.
 pub fn complete(command: &Command, words: &[String], names: Vec<String>) -> String {
     let line = Line::read(command, words);
     let Line { command: current, value_of, last, .. } = line;
+    if line.ends_with().is_some() {
+        let names = names.into_iter().map(|name| (name, String::new()));
+        return answered(names.collect(), last, NO_FILES);
+    }
     if let Some(option) = value_of {
         return answer(possible_values(option), last);
     }
@@ -134,10 +162,6 @@ pub fn complete(command: &Command, words: &[String], names: Vec<String>) -> Stri
             Some((format!("--{}", argument.get_long()?), help))
         });
         return answer(flags.collect(), last);
-    }
-    if line.ends_with_name() {
-        let names = names.into_iter().map(|name| (name, String::new()));
-        return answered(names.collect(), last, NO_FILES);
     }
     let subcommands = current.get_subcommands().map(|subcommand| {
         let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
@@ -189,7 +213,10 @@ mod tests {
         let context = Arg::new("context").long("context").help("Context");
         let status = Command::new("status").about("Print what is true").arg(output).arg(file);
         let status = status.arg(namespace).arg(context).arg(Arg::new("name"));
-        Command::new("sample").subcommand(status).subcommand(
+        let namespace = Arg::new("namespace").short('n').long("namespace");
+        let backfill = Command::new("backfill").about("Copy").arg(Arg::new("follow").long("follow"));
+        let backfill = backfill.arg(Arg::new("accounts").long("account")).arg(namespace);
+        Command::new("sample").subcommand(status).subcommand(backfill).subcommand(
             Command::new("suspend").about("Suspend").arg(Arg::new("names").action(ArgAction::Append)),
         )
     }
@@ -209,15 +236,28 @@ mod tests {
         assert_eq!(completed(&["status", "-n", "data", ""]), "orders\nbills\n:4\n");
         assert_eq!(completed(&["suspend", "orders", "b"]), "bills\n:4\n", "another one");
         assert_eq!(completed(&["status", "nothing-like-it"]), ":4\n");
-        let asked = |words: &[&str]| {
-            let args = cluster_of_names(&sample(), &owned(words))?;
-            Some((args.namespace.unwrap_or_default(), args.cluster.context.unwrap_or_default()))
-        };
-        let pair = |namespace: &str, context: &str| Some((namespace.to_owned(), context.to_owned()));
-        assert_eq!(asked(&["status", "-n", "data", "--context=prod", "o"]), pair("data", "prod"));
-        assert_eq!(asked(&["status", ""]), pair("", ""));
-        for words in [&["sta"][..], &["status", "-o", ""], &["status", "--o"], &["status", "orders", ""]] {
-            assert_eq!(asked(words), None, "{words:?}");
+        assert_eq!(completed(&["status", "-n", "b"]), "bills\n:4\n");
+        assert_eq!(completed(&["status", "--context=b"]), "bills\n:4\n", "what follows the sign");
+        for (words, named, namespace, context) in [
+            (&["status", "-n", "data", "--context=prod", "o"][..], Some(Named::Replication), "data", "prod"),
+            (&["status", ""], Some(Named::Replication), "", ""),
+            (&["suspend", "orders", ""], Some(Named::Replication), "", ""),
+            (&["status", "--context", "prod", "-n", ""], Some(Named::Namespace), "", "prod"),
+            (&["status", "--namespace="], Some(Named::Namespace), "", ""),
+            (&["status", "--context", "p"], Some(Named::Context), "", ""),
+            (&["backfill", "-n", "data", "--follow", ""], Some(Named::Backfill), "data", ""),
+            (&["backfill", "--account", ""], Some(Named::Account), "", ""),
+            (&["sta"], None, "", ""),
+            (&["status", "-o", ""], None, "", ""),
+            (&["status", "--output="], None, "", ""),
+            (&["status", "--o"], None, "", ""),
+            (&["status", "orders", ""], None, "", ""),
+        ] {
+            let asked = asked_for(&sample(), &owned(words));
+            assert_eq!(asked.as_ref().map(|(named, _)| *named), named, "{words:?}");
+            let args = asked.map(|(_, args)| args).unwrap_or_default();
+            let given = (args.namespace.unwrap_or_default(), args.cluster.context.unwrap_or_default());
+            assert_eq!(given, (namespace.to_owned(), context.to_owned()), "{words:?}");
         }
     }
 
@@ -226,6 +266,8 @@ mod tests {
         assert_eq!(completed(&["st"]), "status\tPrint what is true\n:4\n");
         assert_eq!(completed(&["status", "--o"]), "--output\tOutput format\n:4\n");
         assert_eq!(completed(&["status", "-o", ""]), "json\nyaml\n:4\n");
+        assert_eq!(completed(&["status", "--output="]), "json\nyaml\n:4\n");
+        assert_eq!(completed(&["status", "--output=y"]), "yaml\n:4\n");
         assert_eq!(completed(&["status", "-o", "json", "--f"]), "--filename\tFile\n:4\n");
     }
 

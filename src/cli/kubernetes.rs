@@ -7,21 +7,24 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
+use futures::Stream;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{GroupVersionKind, ObjectList, ObjectMeta};
-use kube::{Api, Client, Config, Resource, ResourceExt};
+use kube::{Api, Client, Config, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::api::{AwsAccount, BucketReplication, GROUP, REQUESTED_AT};
+use crate::cli::completions::Named;
+use crate::cli::following::{Followed, News, follow};
 use crate::cli::shell::{about_cluster, word};
 use crate::ports::kube_error::describe;
 
 /// Objects that one answer of the API server holds at most.
-const PAGE: u32 = 500;
+pub const PAGE: u32 = 500;
 
 /// How long the API server may be silent before and within an answer.
 const LONGEST_ANSWER: Duration = Duration::from_secs(30);
@@ -191,6 +194,16 @@ impl ClusterArgs {
         given.map(|(flag, value)| format!(" {flag} {}", word(&value))).collect()
     }
 
+    /// The names of the contexts of the kubeconfig; none if there is no kubeconfig.
+    pub fn contexts(&self) -> Vec<String> {
+        let read = match &self.kubeconfig {
+            Some(path) => Kubeconfig::read_from(path),
+            None => Kubeconfig::read(),
+        };
+        let contexts = read.map(|file| file.contexts).unwrap_or_default();
+        contexts.into_iter().map(|context| context.name).collect()
+    }
+
     /// A client, as kubectl makes it with the same flags.
     ///
     /// # Errors
@@ -266,13 +279,11 @@ impl Kubernetes {
         about_cluster(command, &self.flags)
     }
 
-    fn scoped<K>(&self, scope: &ScopeArgs) -> Api<K>
-    where
-        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
-    {
+    /// The objects of a kind as the API server holds them: some may be of another version.
+    fn scoped(&self, scope: &ScopeArgs, kind: &ApiResource) -> Api<DynamicObject> {
         match scope.all_namespaces {
-            true => Api::all(self.client.clone()),
-            false => Api::namespaced(self.client.clone(), &self.namespace),
+            true => Api::all_with(self.client.clone(), kind),
+            false => Api::namespaced_with(self.client.clone(), &self.namespace, kind),
         }
     }
 
@@ -294,35 +305,34 @@ impl Kubernetes {
         &self,
         scope: &ScopeArgs,
     ) -> Result<(Vec<FoundObject<BucketReplication>>, String), KubernetesError> {
-        let kind = ApiResource::erase::<BucketReplication>(&());
-        let api: Api<DynamicObject> = match scope.all_namespaces {
-            true => Api::all_with(self.client.clone(), &kind),
-            false => Api::namespaced_with(self.client.clone(), &self.namespace, &kind),
-        };
+        let api = self.scoped(scope, &ApiResource::erase::<BucketReplication>(&()));
         let params = ListParams { label_selector: scope.selector.clone(), ..ListParams::default() };
         let listed = pages(&api, params).await.map_err(request("list BucketReplications"))?;
         let version = listed.metadata.resource_version.unwrap_or_default();
         Ok((listed.items.into_iter().map(found).collect(), version))
     }
 
-    /// One resource, and the version from which a watch of it continues.
-    ///
-    /// The version is that of a list: the resource's own may be older than what the API server keeps for watches, which
-    /// then refuses it each time.
-    ///
-    /// # Errors
-    /// As [`Kubernetes::get`].
-    pub async fn list_one(
+    /// The resources of a scope, or one of them, and each change of them.
+    pub fn follow_replications(
         &self,
-        name: &str,
-        typed: &'static str,
-    ) -> Result<(FoundObject<BucketReplication>, String), KubernetesError> {
-        let api = self.undecoded();
-        let params = ListParams::default().fields(&format!("metadata.name={name}"));
-        let listed = pages(&api, params).await.map_err(request("list BucketReplications"))?;
-        let version = listed.metadata.resource_version.unwrap_or_default();
-        let one = listed.items.into_iter().next().map(found);
-        Ok((one.ok_or_else(|| self.not_found(name, typed))?, version))
+        scope: &ScopeArgs,
+        name: Option<&str>,
+    ) -> impl Stream<Item = Result<News, KubernetesError>> + use<> {
+        let api = self.scoped(scope, &ApiResource::erase::<BucketReplication>(&()));
+        let fields = name.map(|name| format!("metadata.name={name}"));
+        let labels = scope.selector.clone();
+        follow(Followed { api, fields, labels, plural: "BucketReplications", is_optional: false })
+    }
+
+    /// The backfills of a scope, and each change of them. There are none where the cluster does not have the kind, or the
+    /// user may not list it.
+    pub fn follow_backfills(
+        &self,
+        scope: &ScopeArgs,
+    ) -> impl Stream<Item = Result<News, KubernetesError>> + use<> {
+        let api = self.scoped(scope, &backfill_kind());
+        let plural = "ReplicationBackfills";
+        follow(Followed { api, fields: None, labels: None, plural, is_optional: true })
     }
 
     /// What to print where a scope has no resource: it may be the wrong namespace.
@@ -338,14 +348,10 @@ impl Kubernetes {
         }
     }
 
-    fn not_found(&self, name: &str, typed: &'static str) -> KubernetesError {
+    /// The error that there is no such resource.
+    pub fn not_found(&self, name: &str, typed: &'static str) -> KubernetesError {
         let command = self.command(&format!("{typed} status -A"));
         KubernetesError::NotFound { namespace: self.namespace.clone(), name: name.to_owned(), command }
-    }
-
-    /// The live API of a scope, for a watch.
-    pub fn watched(&self, scope: &ScopeArgs) -> Api<BucketReplication> {
-        self.scoped(scope)
     }
 
     /// One resource.
@@ -361,6 +367,23 @@ impl Kubernetes {
         let found_one = api.get_opt(name).await;
         let found_one = found_one.map_err(request(&format!("read BucketReplication {name}")))?;
         found_one.map(found).ok_or_else(|| self.not_found(name, typed))
+    }
+
+    /// The names of the objects that a word may name.
+    ///
+    /// # Errors
+    /// What the API server answered.
+    pub async fn names(&self, named: Named) -> Result<Vec<String>, KubernetesError> {
+        let namespace = ScopeArgs::default();
+        let api = match named {
+            Named::Replication => self.scoped(&namespace, &ApiResource::erase::<BucketReplication>(&())),
+            Named::Backfill => self.scoped(&namespace, &backfill_kind()),
+            Named::Account => Api::all_with(self.client.clone(), &ApiResource::erase::<AwsAccount>(&())),
+            Named::Namespace => Api::all_with(self.client.clone(), &ApiResource::erase::<Namespace>(&())),
+            Named::Context => return Ok(Vec::new()),
+        };
+        let listed = pages(&api, ListParams::default()).await.map_err(request("list names"))?;
+        Ok(listed.items.into_iter().map(|object| object.name_any()).collect())
     }
 
     /// One resource that must be decodable.
@@ -407,11 +430,7 @@ impl Kubernetes {
     /// # Errors
     /// What else the API server answered.
     pub async fn backfills(&self, scope: &ScopeArgs) -> Result<Option<Vec<DynamicObject>>, KubernetesError> {
-        let kind = backfill_kind();
-        let api: Api<DynamicObject> = match scope.all_namespaces {
-            true => Api::all_with(self.client.clone(), &kind),
-            false => Api::namespaced_with(self.client.clone(), &self.namespace, &kind),
-        };
+        let api = self.scoped(scope, &backfill_kind());
         match pages(&api, ListParams::default()).await {
             Ok(listed) => Ok(Some(listed.items)),
             Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(None),
@@ -491,7 +510,8 @@ fn backfill_kind() -> ApiResource {
     ApiResource::from_gvk_with_plural(&kind, "replicationbackfills")
 }
 
-fn found<K: DeserializeOwned>(held: DynamicObject) -> FoundObject<K> {
+/// Decodes an object, if this version can.
+pub fn found<K: DeserializeOwned>(held: DynamicObject) -> FoundObject<K> {
     let metadata = held.metadata.clone();
     let decoded = serde_json::to_value(&held).and_then(|value| K::deserialize(&value));
     let undecodable = |error: serde_json::Error| Undecodable {
@@ -517,7 +537,8 @@ where
     Ok(all)
 }
 
-fn request(what: &str) -> impl FnOnce(kube::Error) -> KubernetesError {
+/// The error of a request that failed.
+pub fn request(what: &str) -> impl FnOnce(kube::Error) -> KubernetesError {
     let what = what.to_owned();
     move |error| KubernetesError::Request {
         what,
@@ -602,6 +623,14 @@ pub mod tests {
     pub async fn answering(
         answer: impl Fn(&str) -> Response + Clone + Send + Sync + 'static,
     ) -> (Kubernetes, Arc<Mutex<Vec<String>>>) {
+        answering_within(LONGEST_ANSWER, answer).await
+    }
+
+    /// The same, for a client that takes a longer silence for none.
+    pub async fn answering_within(
+        longest: Duration,
+        answer: impl Fn(&str) -> Response + Clone + Send + Sync + 'static,
+    ) -> (Kubernetes, Arc<Mutex<Vec<String>>>) {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let kept = asked.clone();
         let router = Router::new().fallback(move |request: Request| {
@@ -613,7 +642,9 @@ pub mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let client = client_of(for_a_person(Config::new(address.parse().unwrap()))).unwrap();
+        let mut config = for_a_person(Config::new(address.parse().unwrap()));
+        config.read_timeout = Some(longest);
+        let client = client_of(config).unwrap();
         (Kubernetes { client, namespace: "data".to_owned(), flags: String::new() }, asked)
     }
 
@@ -622,27 +653,6 @@ pub mod tests {
             "apiVersion": "s3replication.dev/v1alpha1", "kind": kind,
             "metadata": {"resourceVersion": "900"}, "items": items,
         })
-    }
-
-    #[tokio::test]
-    async fn a_watch_of_one_resource_continues_from_the_version_of_a_list() {
-        let orders = json!({
-            "metadata": {"namespace": "data", "name": "orders", "resourceVersion": "7"},
-            "spec": {"source": {"bucket": "source"}, "rules": []},
-        });
-        let (kubernetes, asked) = serving(200, list("BucketReplicationList", &[orders])).await;
-        let (one, version) = kubernetes.list_one("orders", "s3-replication-operator").await.unwrap();
-        assert_eq!(one.metadata.name.as_deref(), Some("orders"));
-        assert_eq!(version, "900", "that of the resource may be older than what the API server keeps");
-        let asked = asked.lock().unwrap();
-        assert!(asked[0].contains("fieldSelector=metadata.name%3Dorders"), "{asked:?}");
-    }
-
-    #[tokio::test]
-    async fn a_resource_that_is_not_in_the_list_is_not_found() {
-        let (kubernetes, _) = serving(200, list("BucketReplicationList", &[])).await;
-        let missing = kubernetes.list_one("orders", "s3-replication-operator").await;
-        assert!(matches!(missing, Err(KubernetesError::NotFound { .. })), "{missing:?}");
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ mod completions;
 mod counted;
 mod crds;
 mod fleet;
+mod following;
 mod import;
 mod interrupt;
 mod invocation;
@@ -41,13 +42,15 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::cli::completions::Named;
 use crate::cli::invocation::Program;
+use crate::cli::output::Format;
 use crate::replication::Failure;
 
 /// Keeps Amazon S3 replication switched on as BucketReplication resources say.
 ///
 /// Exit codes of all subcommands: 0 if all is well, 2 if something about a replication needs attention (changes to
-/// make, drift, a failure, a finding), 1 for an error, wrong usage among them.
+/// make, drift, a failure, a finding), 1 for an error, wrong usage among them, and for a wait that ends without its answer.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 pub struct Cli {
@@ -97,6 +100,18 @@ enum Output {
     #[default]
     Text,
     Json,
+    Yaml,
+}
+
+impl Output {
+    /// The format for programs; `None`: the output is for people.
+    fn format(self) -> Option<Format> {
+        match self {
+            Output::Text => None,
+            Output::Json => Some(Format::Json),
+            Output::Yaml => Some(Format::Yaml),
+        }
+    }
 }
 
 /// Why a subcommand failed. Each message says what to do.
@@ -138,6 +153,15 @@ impl CliError {
     fn print(why: String) -> CliError {
         CliError::Print(output::PrintError(why))
     }
+
+    /// The exit code: 2 says that the command has done its work, and that something needs attention. A wait that its
+    /// timeout or a signal ends has no answer, and is an error.
+    fn exit_code(&self) -> u8 {
+        match self {
+            CliError::Import(error) if error.is_finding() => status::WRONG,
+            _ => 1,
+        }
+    }
 }
 
 fn write(text: &str) -> Result<(), CliError> {
@@ -152,8 +176,8 @@ pub async fn main(arguments: Vec<OsString>) -> ExitCode {
             arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
         let mut command = program.command::<Cli>();
         command.build();
-        let names = match completions::cluster_of_names(&command, &words) {
-            Some(cluster) => names(&cluster).await,
+        let names = match completions::asked_for(&command, &words) {
+            Some((named, cluster)) => names(named, &cluster).await,
             None => Vec::new(),
         };
         write(&completions::complete(&command, &words, names)).map(|()| ExitCode::SUCCESS)
@@ -165,23 +189,24 @@ pub async fn main(arguments: Vec<OsString>) -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         output::complain(&format!("error: {error}"));
-        ExitCode::FAILURE
+        ExitCode::from(error.exit_code())
     })
 }
 
 /// How long the cluster has for its answer while a person waits for the completion of a word.
 const COMPLETION: Duration = Duration::from_secs(2);
 
-/// The names of the resources of a namespace; none where the cluster does not give them at once.
-async fn names(cluster: &kubernetes::KubeArgs) -> Vec<String> {
+/// The names that may complete a word; none where the cluster does not give them at once.
+async fn names(named: Named, args: &kubernetes::KubeArgs) -> Vec<String> {
+    if named == Named::Context {
+        return args.cluster.contexts();
+    }
     let listed = async {
-        let scope = kubernetes::ScopeArgs::default();
-        let (found, _) = cluster.connect().await?.list(&scope).await?;
-        Ok::<_, kubernetes::KubernetesError>(found)
+        let kubernetes = args.connect().await?;
+        kubernetes.names(named).await
     };
-    let found = tokio::time::timeout(COMPLETION, listed).await;
-    let found = found.ok().and_then(Result::ok).unwrap_or_default();
-    found.into_iter().filter_map(|one| one.metadata.name).collect()
+    let listed = tokio::time::timeout(COMPLETION, listed).await;
+    listed.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 impl Cli {
@@ -219,6 +244,43 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::cli::backfill::BackfillError;
+    use crate::cli::check::CheckError;
+    use crate::cli::import::ImportError;
+    use crate::cli::orphans::OrphansError;
+    use crate::cli::status::StatusError;
+    use crate::replication::import::Inexpressible;
+
+    /// The table of docs/command-line.md, for what ends a command early.
+    #[test]
+    fn a_finding_has_exit_code_two_and_whatever_ends_a_command_without_its_answer_has_one() {
+        let text = || "t".to_owned();
+        let inexpressible = Inexpressible { id: None, field: "role", value: text(), why: "" };
+        let findings = [
+            ImportError::Inexpressible { bucket: text(), source: inexpressible },
+            ImportError::UnknownElements { bucket: text(), elements: text() },
+            ImportError::VersioningUnknown { bucket: text(), other: text(), fields: text(), why: text() },
+            ImportError::Refused { bucket: text(), why: vec![text()] },
+        ];
+        for error in findings.map(CliError::from) {
+            assert_eq!(error.exit_code(), 2, "{error}");
+        }
+        let errors: [CliError; 10] = [
+            ImportError::NotReplicating(text()).into(),
+            CheckError::Interrupted { name: text(), watch: text() }.into(),
+            CheckError::InterruptedEarly { name: text(), watch: text() }.into(),
+            CheckError::Timeout { why: text(), watch: text(), pods: text() }.into(),
+            BackfillError::Interrupted { name: text(), follow: text(), cancel: text() }.into(),
+            BackfillError::InterruptedEarly { namespace: text(), name: text() }.into(),
+            BackfillError::Timeout { why: text(), follow: text() }.into(),
+            StatusError::InterruptedEarly.into(),
+            StatusError::Timeout { why: text(), again: text() }.into(),
+            OrphansError::Stopped { done: 1, all: 2 }.into(),
+        ];
+        for error in errors {
+            assert_eq!(error.exit_code(), 1, "{error}");
+        }
+    }
 
     /// What each subcommand with `-o json` prints.
     fn printed_for_programs() -> BTreeMap<&'static str, Value> {

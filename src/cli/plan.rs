@@ -1,8 +1,8 @@
 //! `plan`: prints what the operator would change in AWS.
 //!
 //! In: files with resources, and what AWS holds; nothing of a cluster, unless a flag names one, or the files lack an
-//! `AwsAccount` that they name or the labels of a `Namespace` that decide. Out: the differences and the steps of each resource, or its refusal, as text or
-//! JSON. The decision is in `replication/assess.rs`.
+//! `AwsAccount` that they name or the labels of a `Namespace` that decide. Out: the differences and the steps of each resource, or its refusal, as text,
+//! JSON or YAML. The decision is in `replication/assess.rs`.
 //!
 //! The UID of the cluster is unknown here, and the UID of a resource too unless its file was read from a cluster
 //! (`kubectl get … -o yaml | … plan -f -`). An unknown UID matches the tags of any role.
@@ -20,7 +20,7 @@ use crate::cli::aws_args::AwsArgs;
 use crate::cli::counted::counted;
 use crate::cli::kubernetes::FileKubeArgs;
 use crate::cli::manifests::{Manifests, resource_id};
-use crate::cli::output::complain;
+use crate::cli::output::{complain, formatted};
 use crate::cli::{CliError, Output, write};
 use crate::replication::{Accounts, Plan, ReadSet, Replication, assess};
 
@@ -59,16 +59,15 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
         };
         plans.push((resource, plan));
     }
-    match args.output {
-        Output::Text => {
+    match args.output.format() {
+        None => {
             for (resource, plan) in &plans {
                 write(&text(resource, plan))?;
             }
         }
-        Output::Json => {
+        Some(format) => {
             let all: Vec<Value> = plans.iter().map(|(resource, plan)| value(resource, plan)).collect();
-            let text = serde_json::to_string_pretty(&all).map_err(|e| CliError::print(e.to_string()))?;
-            write(&format!("{text}\n"))?;
+            write(&formatted(&all, format)?)?;
         }
     }
     if directory.has_not_asked() {

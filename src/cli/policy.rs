@@ -17,6 +17,7 @@ use crate::api::{BucketReplication, BucketReplicationSpec, ReplicationBackfill};
 use crate::cli::account_lookup::AccountLookup;
 use crate::cli::kubernetes::FileKubeArgs;
 use crate::cli::manifests::{Manifests, resource_id};
+use crate::cli::output::{Format, formatted};
 use crate::cli::policy_backfills::needed;
 use crate::cli::{CliError, Output, write};
 use crate::iam::Partition;
@@ -39,7 +40,7 @@ pub struct PolicyArgs {
     /// File with BucketReplication, ReplicationBackfill and AwsAccount resources; - for standard input; may be repeated
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
     filenames: Vec<String>,
-    /// Output format: every policy with a heading, or one JSON object
+    /// Output format: every policy with a heading, or one object for a program
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     /// Account id of the source buckets that refer to no AwsAccount; absent: any
@@ -253,13 +254,14 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
 }
 
 fn print(sections: Vec<Section>, output: Output) -> Result<(), CliError> {
-    let pretty =
-        |value: &Value| serde_json::to_string_pretty(value).map_err(|e| CliError::print(e.to_string()));
-    match output {
-        Output::Text => sections
-            .iter()
-            .try_for_each(|(title, policy)| write(&format!("# {title}\n{}\n\n", pretty(policy)?))),
-        Output::Json => write(&format!("{}\n", pretty(&value(sections))?)),
+    match output.format() {
+        // A policy is JSON for people too: AWS takes no other form.
+        None => sections.iter().try_for_each(|(title, policy)| {
+            write(&format!("# {title}\n{}\n", formatted(policy, Format::Json)?))
+        }),
+        Some(format) => {
+            write(&formatted(&value(sections), format)?)
+        }
     }
 }
 

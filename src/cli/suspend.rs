@@ -1,7 +1,7 @@
 //! `suspend` and `resume`: set `spec.suspend` of resources.
 //!
 //! In: the names of the resources. Out: the field in the cluster, and a line for each resource that says what that
-//! means, and which GitOps tool would change it back.
+//! means, and which GitOps tool would change it back. One that fails does not keep the others from it.
 
 use std::process::ExitCode;
 
@@ -9,8 +9,8 @@ use clap::Args;
 use kube::ResourceExt;
 use kube::core::ObjectMeta;
 
-use crate::cli::kubernetes::{KubeArgs, KubernetesError, object_name};
-use crate::cli::output::{PrintError, print};
+use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, object_name};
+use crate::cli::output::{PrintError, complain, print};
 
 #[derive(Debug, Args)]
 pub struct SuspendArgs {
@@ -36,21 +36,40 @@ pub async fn suspend(
     typed: &'static str,
 ) -> Result<ExitCode, SuspendError> {
     let kubernetes = args.kubernetes.connect().await?;
+    let mut code = ExitCode::SUCCESS;
     for name in &args.names {
-        let resource = kubernetes.decoded(name, typed).await?;
-        let changes = resource.spec.suspend != suspend;
-        if changes {
-            kubernetes.set_suspended(name, suspend).await?;
-        }
-        print(&report(&kubernetes.namespace, name, suspend, changes))?;
-        if let Some(tool) = applier(&resource.metadata).filter(|_| changes) {
-            print(&format!(
-                "  {tool} applies {}: set suspend: {suspend} in its manifest too, or {tool} changes it back\n",
-                resource.name_any()
-            ))?;
+        match suspend_one(&kubernetes, name, suspend, typed).await {
+            Ok(text) => print(&text)?,
+            // As kubectl: in an incident the others are to be suspended nevertheless.
+            Err(error) => {
+                complain(&format!("error: {error}"));
+                code = ExitCode::FAILURE;
+            }
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
+}
+
+/// Suspends a resource, or resumes it. Returns what that means.
+async fn suspend_one(
+    kubernetes: &Kubernetes,
+    name: &str,
+    suspend: bool,
+    typed: &'static str,
+) -> Result<String, KubernetesError> {
+    let resource = kubernetes.decoded(name, typed).await?;
+    let changes = resource.spec.suspend != suspend;
+    if changes {
+        kubernetes.set_suspended(name, suspend).await?;
+    }
+    let mut text = report(&kubernetes.namespace, name, suspend, changes);
+    if let Some(tool) = applier(&resource.metadata).filter(|_| changes) {
+        text.push_str(&format!(
+            "  {tool} applies {}: set suspend: {suspend} in its manifest too, or {tool} changes it back\n",
+            resource.name_any()
+        ));
+    }
+    Ok(text)
 }
 
 fn report(namespace: &str, name: &str, suspend: bool, changes: bool) -> String {

@@ -49,7 +49,7 @@ impl fmt::Display for Timeout {
 /// A wait ends once the API server has given no answer for this time.
 pub const LONGEST_SILENCE: Duration = Duration::from_secs(5 * 60);
 
-/// How long one read may take.
+/// How long one request for one object may take.
 const READ: Duration = Duration::from_secs(15);
 
 /// A wait that has begun.
@@ -79,7 +79,18 @@ impl Wait {
         self.timeout.limit().map(|_| format!(" of at most {}", self.timeout)).unwrap_or_default()
     }
 
-    /// The answer of one read. `None`: the API server gives none, and may give one at the next try; or the time is up.
+    /// The API server has answered.
+    pub fn heard(&mut self) {
+        self.answered = self.clock.now();
+        self.silence = None;
+    }
+
+    /// The API server has given no answer, and the next try may get one.
+    pub fn unheard(&mut self, why: String) {
+        self.silence = Some(why);
+    }
+
+    /// The answer of one request. `None`: the API server gives none, and may give one at the next try; or the time is up.
     ///
     /// # Errors
     /// What the API server answered, where the next try would get the same answer.
@@ -96,22 +107,25 @@ impl Wait {
         self.has_looked = true;
         let why = match tokio::time::timeout(left, read).await {
             Ok(Ok(answer)) => {
-                self.answered = self.clock.now();
-                self.silence = None;
+                self.heard();
                 return Ok(Some(answer));
             }
             Ok(Err(error)) if !error.may_pass() => return Err(error),
             Ok(Err(error)) => error.to_string(),
             Err(_) => KubernetesError::silent().to_string(),
         };
-        self.silence = Some(why);
+        self.unheard(why);
         Ok(None)
     }
 
     /// Whether to give up. To be asked after a read: a wait with a timeout of zero has one.
     pub fn is_over(&self) -> bool {
-        let is_silent = self.silence.is_some() && self.since_answer() >= LONGEST_SILENCE;
-        self.left().is_some_and(|left| left.is_zero()) || is_silent
+        self.left().is_some_and(|left| left.is_zero()) || self.is_silent()
+    }
+
+    /// Whether the API server has given no answer for so long that it is no use to ask again.
+    pub fn is_silent(&self) -> bool {
+        self.silence.is_some() && self.since_answer() >= LONGEST_SILENCE
     }
 
     /// Pauses before the next read, and not beyond the end of the wait.

@@ -9,7 +9,6 @@ mod directory;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, ValueHint};
@@ -24,12 +23,14 @@ use crate::aws::{self, AwsClient, AwsConnector, Importable, ListedBucket};
 use crate::cli::account_lookup::AccountLookup;
 use crate::cli::aws_args::AwsArgs;
 use crate::cli::aws_failure::explain;
+use crate::cli::counted::counted;
 use crate::cli::import::directory::{
     DirectoryError, Imported, ImportedAccount, NOT_ASKED, NotTaken, has_file,
 };
 use crate::cli::kubernetes::{ClusterArgs, FoundObject, KubeArgs, KubernetesError, ScopeArgs};
 use crate::cli::manifests::{Manifests, resource_id};
 use crate::cli::output::complain;
+use crate::cli::progress::ProgressLine;
 use crate::cli::status::WRONG;
 use crate::cli::{CliError, write};
 use crate::iam::arn::{bucket_of_arn, role_of_arn};
@@ -98,6 +99,21 @@ pub enum ImportError {
     Refused { bucket: String, why: Vec<String> },
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+}
+
+impl ImportError {
+    /// Whether the command has done its work, and found a bucket that cannot be imported as it is, or of which something
+    /// is unknown.
+    pub fn is_finding(&self) -> bool {
+        match self {
+            ImportError::Inexpressible { .. }
+            | ImportError::UnknownElements { .. }
+            | ImportError::NotVersioned { .. }
+            | ImportError::VersioningUnknown { .. }
+            | ImportError::Refused { .. } => true,
+            ImportError::NotReplicating(_) | ImportError::Directory(_) => false,
+        }
+    }
 }
 
 pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
@@ -243,25 +259,28 @@ impl ManagedSources {
 /// Why it was not asked or did not answer: an import needs no cluster.
 async fn read_owners(cluster: &ClusterArgs) -> Result<ManagedSources, KubernetesError> {
     let kubernetes = KubeArgs { cluster: cluster.clone(), namespace: None }.connect().await?;
-    let listed = tokio::time::timeout(CLUSTER_ANSWER, kubernetes.list(&ScopeArgs::everywhere())).await;
-    let no_answer = |_| KubernetesError::Configuration("it does not answer".to_owned());
-    let (found, _) = listed.map_err(no_answer)??;
+    let (found, _) = kubernetes.list(&ScopeArgs::everywhere()).await?;
     Ok(ManagedSources::of(found))
 }
-
-/// How long the cluster has for its answer.
-const CLUSTER_ANSWER: Duration = Duration::from_secs(15);
 
 /// The versioning of buckets by their names; `None`: there is no such bucket.
 type Versionings = BTreeMap<String, Read<Option<VersioningStatus>>>;
 
 /// Every bucket of the account that replicates, in the order of names.
 async fn import_all(aws: &AwsClient, target: &ManifestTarget<'_>) -> Result<ImportedAccount, CliError> {
+    let account = format!("account {}", aws.caller().account);
+    let mut progress = ProgressLine::new();
+    let step = format!("reading the buckets of {account}");
+    progress.show(&step, &format!("{step} …"));
     let held = aws::list_buckets(aws).await?;
     let found =
         held.iter().filter_map(|held| Some((&held.name, held.configuration.as_ref().ok()?.as_ref()?)));
     let buckets: Vec<BucketRef> = found.flat_map(|(name, found)| buckets_of(name, found)).collect();
+    let step = format!("reading the versioning of the buckets that replicate in {account}");
+    progress.show(&step, &format!("{step} …"));
     let known = &versionings(aws, buckets).await;
+    let all = held.len();
+    let mut planned = 0;
     let imported = stream::iter(held).map(|ListedBucket { name: bucket, configuration }| async move {
         let manifest = match (configuration, target.owner_of(&bucket)) {
             (Ok(None), _) => return None,
@@ -275,8 +294,20 @@ async fn import_all(aws: &AwsClient, target: &ManifestTarget<'_>) -> Result<Impo
         };
         Some(Imported { bucket, manifest })
     });
-    let buckets = imported.buffered(CONCURRENCY).filter_map(std::future::ready).collect().await;
+    let reported = imported.buffered(CONCURRENCY).inspect(|_| {
+        planned += 1;
+        let [lasting, moment] = progress_of(planned, all).map(|count| format!("{count} of {account}"));
+        progress.show(&lasting, &moment);
+    });
+    let buckets = reported.filter_map(std::future::ready).collect().await;
     Ok(ImportedAccount { buckets, is_cluster_asked: target.owners.is_some() })
+}
+
+/// How many buckets are planned: what a line is worth that stays, one for each tenth, and the count of the moment.
+fn progress_of(planned: usize, all: usize) -> [String; 2] {
+    let tenth = (all / 10).max(1);
+    let last = if planned == all { all } else { planned - planned % tenth };
+    [last, planned].map(|count| format!("planned {count} of {}", counted(all, "bucket")))
 }
 
 /// The buckets that a configuration is about: the source, and the destinations of its rules.
@@ -450,6 +481,19 @@ fn text(bucket: &str, found: &Importable, resource: &BucketReplication) -> Resul
 mod tests {
     use super::*;
     use crate::cli::fleet::samples::{found, resource, undecodable};
+
+    #[test]
+    fn where_lines_stay_there_is_one_for_each_tenth_of_the_buckets() {
+        let lines = |all: usize| {
+            let lines: std::collections::BTreeSet<String> =
+                (1..=all).map(|planned| progress_of(planned, all)[0].clone()).collect();
+            lines.len()
+        };
+        assert_eq!((lines(3), lines(1)), (3, 1));
+        assert!((10..=12).contains(&lines(1234)), "{}", lines(1234));
+        assert_eq!(progress_of(1234, 1234), ["planned 1234 of 1234 buckets"; 2]);
+        assert_eq!(progress_of(130, 1234), ["planned 123 of 1234 buckets", "planned 130 of 1234 buckets"]);
+    }
 
     #[test]
     fn the_oldest_resource_that_is_about_a_bucket_is_named() {

@@ -30,8 +30,8 @@ pub struct StatusArgs {
     /// Name of one BucketReplication; absent: all of the namespace
     #[arg(conflicts_with_all = ["all_namespaces", "selector"], value_parser = object_name)]
     name: Option<String>,
-    /// Print again whenever something changes, until Ctrl-C
-    #[arg(long, short, conflicts_with = "output")]
+    /// Print again whenever something changes, until Ctrl-C; with -o each resource that changes
+    #[arg(long, short)]
     watch: bool,
     /// How long to watch; 0 looks once, and a negative duration watches without limit
     #[arg(
@@ -75,10 +75,10 @@ pub enum StatusError {
     Kubernetes(#[from] KubernetesError),
     #[error(transparent)]
     Print(#[from] PrintError),
-    #[error("the watch of BucketReplications failed: {0}")]
-    Watch(String),
     #[error("{why}\n→ {again}")]
     Timeout { why: String, again: String },
+    #[error("stopped before the API server had answered, so that nothing is known")]
+    InterruptedEarly,
 }
 
 /// The exit code when something about a replication is wrong, and nothing about the command.
@@ -97,7 +97,7 @@ pub async fn status(args: StatusArgs, typed: &'static str) -> Result<ExitCode, S
     if args.watch {
         return watch::watch(&kubernetes, &args, layout, typed).await;
     }
-    let ReadViews { views, .. } = read(&kubernetes, &args, typed).await?;
+    let views = read(&kubernetes, &args, typed).await?;
     let text = match (args.output, &args.name, views.as_slice()) {
         (Some(format), Some(_), [one]) => formatted(one, format)?,
         (Some(format), _, all) => formatted(&StatusList { summary: summary(all), items: all }, format)?,
@@ -134,29 +134,17 @@ pub fn json_sample() -> serde_json::Value {
     serde_json::to_value(StatusList { summary: summary(&all), items: &all }).unwrap()
 }
 
-/// What the cluster holds, and the version from which a watch continues.
-struct ReadViews {
-    views: Vec<ReplicationView>,
-    version: String,
-}
-
+/// What the cluster holds.
 async fn read(
     kubernetes: &Kubernetes,
     args: &StatusArgs,
     typed: &'static str,
-) -> Result<ReadViews, KubernetesError> {
-    let (found, version) = match &args.name {
-        Some(name) if args.watch => {
-            let (one, version) = kubernetes.list_one(name, typed).await?;
-            (vec![one], version)
-        }
-        // Nothing is watched: the right to get is enough, and the version serves nobody.
-        Some(name) => (vec![kubernetes.get(name, typed).await?], String::new()),
-        None => kubernetes.list(&args.scope).await?,
+) -> Result<Vec<ReplicationView>, KubernetesError> {
+    let found = match &args.name {
+        // The right to get is enough.
+        Some(name) => vec![kubernetes.get(name, typed).await?],
+        None => kubernetes.list(&args.scope).await?.0,
     };
     let backfills = kubernetes.backfills(&args.scope).await?.unwrap_or_default();
-    Ok(ReadViews {
-        views: view_all(found, &backfills, args.runbooks.pointers(typed, &kubernetes.flags)),
-        version,
-    })
+    Ok(view_all(found, &backfills, args.runbooks.pointers(typed, &kubernetes.flags)))
 }

@@ -1,48 +1,52 @@
 //! `status --watch`: prints again whenever a resource changes.
 //!
-//! In: the resources, and the changes of them that the API server reports. Out: on a terminal a picture that overwrites
-//! the last one in one write, line by line and without clearing the screen first, so that nothing flickers; elsewhere a
-//! line for each resource whose verdict changes.
+//! In: the resources, and the changes of them that the API server reports. Out: on a terminal a picture on its alternate
+//! screen that overwrites the last one in one write, line by line and without clearing the screen first, so that nothing
+//! flickers, and the last picture on the screen itself; elsewhere a line for each resource whose verdict changes, or each
+//! resource that changes for a program.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
-use kube::Api;
-use kube::api::{WatchEvent, WatchParams};
+use futures::{Stream, StreamExt, stream};
+use kube::ResourceExt;
+use kube::core::DynamicObject;
+use serde::Serialize;
 
 use crate::api::BucketReplication;
 use crate::cli::counted::form;
-use crate::cli::fleet::{ReplicationView, Verdict};
+use crate::cli::fleet::{ReplicationView, Verdict, view_all};
+use crate::cli::following::News;
 use crate::cli::interrupt::Interrupt;
-use crate::cli::kubernetes::{Kubernetes, may_pass};
-use crate::cli::output::{complain, print_to_reader};
-use crate::cli::status::{ReadViews, StatusArgs, StatusError, exit_code, read, render, summary};
+use crate::cli::kubernetes::{FoundObject, Kubernetes, KubernetesError, found};
+use crate::cli::output::{Format, complain, formatted, print, print_to_reader};
+use crate::cli::status::{StatusArgs, StatusError, exit_code, render, summary};
 use crate::cli::terminal::{Layout, Tone, printable};
 use crate::cli::wait::Wait;
 use crate::runtime::clock::Clock;
 
 /// Changes within this time are one picture.
 const PAUSE: Duration = Duration::from_millis(200);
-/// The code of a version that the API server keeps no longer.
-const GONE: u16 = 410;
-/// The pause before the next read after a watch that could not go on, such as one whose version is too old.
-const RETRY: Duration = Duration::from_secs(1);
-/// Ages in the picture are this old at most, and a backfill's progress too.
+/// Where changes never cease, there is a picture after this time nevertheless.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Ages in the picture are this old at most.
 const REFRESH: Duration = Duration::from_secs(10);
-/// Without a picture, a connection that is dead is found out after this time at most.
-const RELIST: Duration = Duration::from_secs(60);
 
 /// What the watch has shown so far.
 #[derive(Default)]
 struct Shown {
+    /// Whether the API server has answered.
+    is_known: bool,
     views: Vec<ReplicationView>,
     /// The verdict and the reason of each resource, by its name.
     known: BTreeMap<String, (Verdict, String)>,
+    /// What a program has got of each resource, by its name.
+    printed: BTreeMap<String, ReplicationView>,
     /// Why the API server gave no answer, once that is printed.
     silence: Option<String>,
+    screen: Option<AlternateScreen>,
 }
 
 pub async fn watch(
@@ -51,15 +55,23 @@ pub async fn watch(
     layout: Layout,
     typed: &'static str,
 ) -> Result<ExitCode, StatusError> {
-    let mut interrupt = Interrupt::listen();
-    let mut shown = Shown::default();
-    let _cursor = layout.height.map(|_| HiddenCursor);
-    let given_up = tokio::select! {
-        given_up = follow(kubernetes, args, layout, (typed, &mut shown)) => given_up?,
-        () = interrupt.pressed() => None,
+    // A program gets objects, on a terminal too.
+    let layout = Layout { height: layout.height.filter(|_| args.output.is_none()), ..layout };
+    let mut interrupt = match layout.height {
+        Some(_) => Interrupt::listen_on_terminal(),
+        None => Interrupt::listen(),
     };
-    match given_up {
+    let mut shown = Shown::default();
+    let ended = tokio::select! {
+        ended = follow(kubernetes, args, layout, (typed, &mut shown)) => ended,
+        () = interrupt.pressed() => Ok(None),
+    };
+    if shown.screen.take().is_some() {
+        print(&render(&shown.views, args, &Layout::of_stdout(args.color), typed))?;
+    }
+    match ended? {
         Some(why) => Err(StatusError::Timeout { why, again: args.command(typed, &kubernetes.namespace) }),
+        None if !shown.is_known => Err(StatusError::InterruptedEarly),
         None => Ok(exit_code(&shown.views)),
     }
 }
@@ -72,38 +84,145 @@ async fn follow(
     (typed, shown): (&'static str, &mut Shown),
 ) -> Result<Option<String>, StatusError> {
     let mut wait = Wait::begin(args.timeout, Clock::System);
-    // What cannot be read at first is an error at once.
-    let mut first = Some(read(kubernetes, args, typed).await?);
+    let mut held = Held::default();
+    let replications = kubernetes.follow_replications(&args.scope, args.name.as_deref());
+    let backfills = kubernetes.follow_backfills(&args.scope);
+    let mut heard = std::pin::pin!(stream::select(
+        replications.map(|news| (Kind::Replication, news)),
+        backfills.map(|news| (Kind::Backfill, news)),
+    ));
+    // As long as it takes: a list of many pages over a slow connection is no failure.
+    while !held.is_known() {
+        let Some(news) = heard.next().await else { return Ok(None) };
+        held.take(news, &mut wait)?;
+        if let Some(why) = wait.silence().filter(|_| wait.is_silent()) {
+            return Ok(Some(format!("stopped after {}: {}", wait.waited(), printable(why))));
+        }
+    }
     loop {
-        let heard = match first.take() {
-            Some(views) => Some(views),
-            None if wait.is_over() => return Ok(Some(given_up(&wait, &shown.views))),
-            None => wait.hear(read(kubernetes, args, typed)).await?,
-        };
-        let version = heard.map(|ReadViews { views, version }| {
-            shown.views = views;
-            version
-        });
+        if let (true, Some(name)) = (held.is_empty(), &args.name) {
+            return Err(kubernetes.not_found(name, typed).into());
+        }
+        shown.is_known = true;
+        shown.views = held.views(args, (typed, &kubernetes.flags));
         if !show(shown, &wait, (args, layout, typed))? {
             return Ok(None);
         }
         if wait.is_over() {
             return Ok(Some(given_up(&wait, &shown.views)));
         }
-        let Some(version) = version else {
-            wait.pause(RETRY).await;
-            continue;
+        next_picture(&mut heard, &mut held, &mut wait).await?;
+    }
+}
+
+/// Which of the two kinds news are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Replication,
+    Backfill,
+}
+
+/// What the API server reports of a kind.
+type Heard = (Kind, Result<News, KubernetesError>);
+
+/// What the cluster holds, by the namespace and the name; `None`: it has not answered yet.
+#[derive(Default)]
+struct Held {
+    /// The kinds of which an answer has come.
+    answered: BTreeSet<Kind>,
+    replications: Option<BTreeMap<(String, String), FoundObject<BucketReplication>>>,
+    backfills: Option<BTreeMap<(String, String), DynamicObject>>,
+}
+
+impl Held {
+    fn is_known(&self) -> bool {
+        self.replications.is_some() && self.backfills.is_some()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.replications.as_ref().is_some_and(BTreeMap::is_empty)
+    }
+
+    fn views(&self, args: &StatusArgs, (typed, flags): (&str, &str)) -> Vec<ReplicationView> {
+        let replications = self.replications.iter().flat_map(BTreeMap::values).cloned().collect();
+        let backfills: Vec<DynamicObject> =
+            self.backfills.iter().flat_map(BTreeMap::values).cloned().collect();
+        view_all(replications, &backfills, args.runbooks.pointers(typed, flags))
+    }
+
+    /// Takes news. Returns whether there is something new to show.
+    ///
+    /// # Errors
+    /// Where no other try would get another answer, and where the first one gets none.
+    fn take(&mut self, (kind, news): Heard, wait: &mut Wait) -> Result<bool, KubernetesError> {
+        let news = match news? {
+            News::Silent(error) if !self.answered.contains(&kind) => return Err(error),
+            // The state of the replications is what is watched.
+            News::Silent(error) if kind == Kind::Replication => {
+                let is_new = wait.silence().is_none();
+                wait.unheard(error.to_string());
+                return Ok(is_new);
+            }
+            News::Silent(_) => return Ok(false),
+            news => news,
         };
-        let changed = async {
-            let pause = change(kubernetes.watched(&args.scope), args, &version).await?;
-            wait.pause(pause).await;
-            Ok::<(), StatusError>(())
+        self.answered.insert(kind);
+        let is_heard_again = kind == Kind::Replication && wait.silence().is_some();
+        if kind == Kind::Replication {
+            wait.heard();
+        }
+        let is_changed = match kind {
+            Kind::Replication => apply(&mut self.replications, news, found),
+            Kind::Backfill => apply(&mut self.backfills, news, |object| object),
         };
-        tokio::select! {
-            result = changed => result?,
-            () = wait.pause(if layout.height.is_some() { REFRESH } else { RELIST }) => {}
+        Ok(is_changed || is_heard_again)
+    }
+}
+
+/// Applies news to what is held of a kind. Returns whether it changes that.
+fn apply<T>(
+    held: &mut Option<BTreeMap<(String, String), T>>,
+    news: News,
+    decoded: impl Fn(DynamicObject) -> T,
+) -> bool {
+    let key = |object: &DynamicObject| (object.namespace().unwrap_or_default(), object.name_any());
+    match news {
+        News::Listed(objects) => {
+            *held = Some(objects.into_iter().map(|object| (key(&object), decoded(object))).collect());
+        }
+        News::Changed(object) => {
+            held.get_or_insert_default().insert(key(&object), decoded(object));
+        }
+        News::Deleted(object) => drop(held.get_or_insert_default().remove(&key(&object))),
+        News::Unavailable => drop(held.get_or_insert_default()),
+        News::Answered | News::Silent(_) => return false,
+    }
+    true
+}
+
+/// Returns once there is something to show: a change, with those that follow at once; other ages; or the end of the wait.
+async fn next_picture(
+    heard: &mut (impl Stream<Item = Heard> + Unpin),
+    held: &mut Held,
+    wait: &mut Wait,
+) -> Result<(), StatusError> {
+    loop {
+        let news = tokio::select! {
+            news = heard.next() => news,
+            () = wait.pause(REFRESH) => None,
+        };
+        let Some(news) = news else { return Ok(()) };
+        if held.take(news, wait)? {
+            break;
         }
     }
+    let quiet = async {
+        while let Ok(Some(news)) = tokio::time::timeout(PAUSE, heard.next()).await {
+            held.take(news, wait)?;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(LONGEST_PAUSE, quiet).await.unwrap_or(Ok(()))
 }
 
 /// Prints what is new: a picture on a terminal, and elsewhere a line for each change. Returns whether someone reads it.
@@ -116,6 +235,7 @@ fn show(
         // The window may have another size by now.
         let layout = Layout::of_stdout(args.color);
         let text = format!("{}{}", note(wait, &layout), render(&shown.views, args, &layout, typed));
+        shown.screen.get_or_insert_with(AlternateScreen::enter);
         return Ok(print_to_reader(&picture(&text, &layout))?);
     }
     let silence = wait.silence().map(str::to_owned);
@@ -123,7 +243,11 @@ fn show(
         complain(&format!("{}; trying again", printable(why)));
     }
     shown.silence = silence;
-    Ok(print_to_reader(&changes(&shown.views, &mut shown.known))?)
+    let text = match args.output {
+        Some(format) => objects(&shown.views, &mut shown.printed, format)?,
+        None => changes(&shown.views, &mut shown.known),
+    };
+    Ok(print_to_reader(&text)?)
 }
 
 /// What stands above a picture that is no longer of the present.
@@ -143,59 +267,27 @@ fn given_up(wait: &Wait, views: &[ReplicationView]) -> String {
     }
 }
 
-/// Returns after the next change of a resource since a version, once the changes that follow at once are over, or when the
-/// watch could not go on. Returns the pause before the next read, so that a watch that ends at once is not begun again and
-/// again.
-async fn change(
-    api: Api<BucketReplication>,
-    args: &StatusArgs,
-    version: &str,
-) -> Result<Duration, StatusError> {
-    let params = WatchParams {
-        field_selector: args.name.as_ref().map(|name| format!("metadata.name={name}")),
-        label_selector: args.scope.selector.clone(),
-        ..WatchParams::default()
-    };
-    let failed = |error: kube::Error| StatusError::Watch(error.to_string());
-    let stream = match api.watch_metadata(&params, version).await {
-        Err(kube::Error::Api(status)) if status.code == GONE => return Ok(RETRY),
-        // The next read gets the same answer, or none, and says so.
-        Err(error) if may_pass(&error) => return Ok(RETRY),
-        stream => stream.map_err(failed)?,
-    };
-    let mut stream = std::pin::pin!(stream);
-    loop {
-        match stream.next().await {
-            // The API server ends every watch after some minutes, and a proxy may do so at once.
-            None | Some(Ok(WatchEvent::Error(_))) => return Ok(RETRY),
-            Some(Err(error)) if may_pass(&error) => return Ok(RETRY),
-            Some(Err(error)) => return Err(failed(error)),
-            Some(Ok(WatchEvent::Bookmark(_))) => {}
-            Some(Ok(_)) => {
-                settle(&mut stream).await;
-                return Ok(Duration::ZERO);
-            }
-        }
+const HIDE_CURSOR: &str = "\u{1b}[?25l";
+const ENTER_SCREEN: &str = "\u{1b}[?1049h";
+const LEAVE_SCREEN: &str = "\u{1b}[?1049l\u{1b}[?25h";
+
+/// The screen of the terminal on which pictures are, beside the one on which the user has typed. However the watch ends, the
+/// terminal shows that one again, with its cursor.
+struct AlternateScreen;
+
+impl AlternateScreen {
+    fn enter() -> AlternateScreen {
+        // The picture that follows finds out whether the terminal is closed.
+        drop(std::io::stdout().write_all(ENTER_SCREEN.as_bytes()));
+        AlternateScreen
     }
 }
 
-/// Takes events until none comes for a moment.
-async fn settle<T>(stream: &mut (impl Stream<Item = kube::Result<WatchEvent<T>>> + Unpin)) {
-    let quiet = async { while let Ok(Some(Ok(_))) = tokio::time::timeout(PAUSE, stream.next()).await {} };
-    // Where changes never cease, there is a picture nevertheless.
-    drop(tokio::time::timeout(RETRY, quiet).await);
-}
-
-const HIDE_CURSOR: &str = "\u{1b}[?25l";
-const SHOW_CURSOR: &str = "\u{1b}[?25h";
-
-/// The cursor, which pictures hide. It is visible again after the last picture, however the watch ends.
-struct HiddenCursor;
-
-impl Drop for HiddenCursor {
+impl Drop for AlternateScreen {
     fn drop(&mut self) {
+        let mut output = std::io::stdout();
         // A closed terminal has no cursor.
-        drop(std::io::stdout().write_all(SHOW_CURSOR.as_bytes()));
+        drop(output.write_all(LEAVE_SCREEN.as_bytes()).and_then(|()| output.flush()));
     }
 }
 
@@ -255,9 +347,36 @@ fn changes(views: &[ReplicationView], known: &mut BTreeMap<String, (Verdict, Str
     text
 }
 
+/// A resource that is no longer there, as it was last.
+#[derive(Serialize)]
+struct Gone<'a> {
+    #[serde(flatten)]
+    view: &'a ReplicationView,
+    gone: bool,
+}
+
+/// Each resource that is not as it was printed last, as an object of its own.
+fn objects(
+    views: &[ReplicationView],
+    printed: &mut BTreeMap<String, ReplicationView>,
+    format: Format,
+) -> Result<String, StatusError> {
+    let before = if format == Format::Yaml { "---\n" } else { "" };
+    let present: BTreeMap<String, ReplicationView> =
+        views.iter().map(|view| (view.full_name(), view.clone())).collect();
+    let mut text = String::new();
+    for (_, view) in present.iter().filter(|(name, view)| printed.get(*name) != Some(view)) {
+        text.push_str(&format!("{before}{}", formatted(view, format)?));
+    }
+    for (_, view) in printed.iter().filter(|(name, _)| !present.contains_key(*name)) {
+        text.push_str(&format!("{before}{}", formatted(&Gone { view, gone: true }, format)?));
+    }
+    *printed = present;
+    Ok(text)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::body::Body;
@@ -267,6 +386,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::cli::fleet::samples::{all, resource};
     use crate::cli::kubernetes::tests::{answering, list};
 
     /// The flags of a watch of one namespace.
@@ -290,97 +410,112 @@ mod tests {
         (StatusCode::from_u16(code).unwrap(), body.into()).into_response()
     }
 
-    fn event(kind: &str, object: Value) -> String {
-        format!("{}\n", json!({"type": kind, "object": object}))
+    fn quiet() -> Response {
+        answer(200, Body::from_stream(stream::pending::<Result<String, std::io::Error>>()))
     }
 
-    /// What becomes of a watch that is answered like this.
-    async fn watched(code: u16, body: String) -> Result<Duration, StatusError> {
-        let (kubernetes, _) = answering(move |_| answer(code, body.clone())).await;
-        let args = watching();
-        change(kubernetes.watched(&args.scope), &args, "900").await
-    }
+    const ELSEWHERE: Layout = Layout { width: None, height: None, color: false };
 
+    /// Where there are ten thousand, each list is 20 requests.
     #[tokio::test]
-    async fn a_watch_that_cannot_go_on_is_begun_again_after_a_pause_and_a_change_is_read_at_once() {
-        let object = json!({
-            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
-            "metadata": {"name": "orders", "namespace": "data", "resourceVersion": "901"},
-        });
-        let pauses = [
-            ("its version is too old", 410, gone().to_string(), RETRY),
-            ("its version becomes too old", 200, event("ERROR", gone()), RETRY),
-            ("the API server ends it", 200, String::new(), RETRY),
-            ("a resource changed", 200, event("MODIFIED", object), Duration::ZERO),
-        ];
-        for (what, code, body, pause) in pauses {
-            assert_eq!(watched(code, body).await.unwrap(), pause, "{what}");
-        }
-        let mut denied = gone();
-        denied["code"] = json!(403);
-        assert!(watched(403, denied.to_string()).await.is_err(), "no pause helps");
-    }
-
-    #[tokio::test]
-    async fn after_a_version_that_is_too_old_the_watch_goes_on_from_a_new_list() {
-        let (lists, watches) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-        let state = std::sync::Arc::new((lists, watches));
-        let seen = state.clone();
-        let (kubernetes, _) = answering(move |uri| {
-            let (lists, watches) = &*seen;
-            if uri.contains("watch=true") {
-                let version = uri.split("resourceVersion=").nth(1).unwrap_or_default();
-                watches.lock().unwrap().push(version.split('&').next().unwrap_or_default().to_owned());
-                return match watches.lock().unwrap().len() {
-                    1 => answer(410, gone().to_string()),
-                    // Nothing changes any more.
-                    _ => answer(
-                        200,
-                        Body::from_stream(futures::stream::pending::<Result<String, std::io::Error>>()),
-                    ),
-                };
+    async fn changes_are_applied_to_what_is_held_and_nothing_is_listed_again() {
+        let replication = |name: &str, version: usize, conditions: &[[&str; 4]]| {
+            let mut object = resource(name, conditions);
+            object["metadata"]["resourceVersion"] = json!(version.to_string());
+            object
+        };
+        let changes: Vec<String> = (0..20)
+            .map(|number| {
+                let object = replication("orders", 901 + number, &[["Ready", "False", "ForeignRole", "m"]]);
+                format!("{}\n", json!({"type": "MODIFIED", "object": object}))
+            })
+            .collect();
+        let well = replication("orders", 7, &[["Ready", "True", "Applied", "m"]]);
+        let (kubernetes, asked) = answering(move |uri| {
+            if !uri.contains("watch=true") {
+                let items = if uri.contains("/bucketreplications") { vec![well.clone()] } else { Vec::new() };
+                return answer(200, list("BucketReplicationList", &items).to_string());
             }
-            let mut listed = list("BucketReplicationList", &[]);
-            if uri.contains("/bucketreplications") {
-                let version = 900 + lists.fetch_add(1, Ordering::Relaxed);
-                listed["metadata"]["resourceVersion"] = json!(version.to_string());
+            if !uri.contains("/bucketreplications") || !uri.contains("resourceVersion=900") {
+                return quiet();
             }
-            answer(200, listed.to_string())
+            let paused = changes.clone().into_iter().map(|change| async move {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Ok::<_, std::io::Error>(change)
+            });
+            answer(200, Body::from_stream(stream::iter(paused).buffered(1)))
         })
         .await;
-        let layout = Layout { width: None, height: None, color: false };
-        let args = watching();
-        let second_watch = async {
-            while state.1.lock().unwrap().len() < 2 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::select! {
-            ended = watch(&kubernetes, &args, layout, "s3-replication-operator") => {
-                panic!("the watch has ended: {:?}", ended.err());
-            }
-            () = second_watch => {}
+        let args = StatusArgs { timeout: "6s".parse().unwrap(), ..watching() };
+        let ended = watch(&kubernetes, &args, ELSEWHERE, "s3-replication-operator").await;
+        let said = ended.unwrap_err().to_string();
+        assert!(said.contains("The replication needs attention"), "{said}");
+        let asked = asked.lock().unwrap();
+        let lists = asked.iter().filter(|uri| !uri.contains("watch=true")).count();
+        assert_eq!(lists, 2, "one for each kind: {asked:?}");
+        let last = asked.iter().rfind(|uri| uri.contains("/bucketreplications")).unwrap();
+        assert!(last.contains("resourceVersion=920"), "the watch goes on after the last change: {last}");
+    }
+
+    #[tokio::test]
+    async fn a_resource_that_is_not_there_or_no_longer_ends_the_watch_of_it() {
+        for items in [Vec::new(), vec![resource("orders", &[])]] {
+            let deleted = format!("{}\n", json!({"type": "DELETED", "object": resource("orders", &[])}));
+            let (kubernetes, asked) = answering(move |uri| match uri.contains("watch=true") {
+                true if uri.contains("/bucketreplications") => answer(200, deleted.clone()),
+                true => quiet(),
+                false if uri.contains("/bucketreplications") => {
+                    answer(200, list("BucketReplicationList", &items).to_string())
+                }
+                false => answer(200, list("ReplicationBackfillList", &[]).to_string()),
+            })
+            .await;
+            let args = StatusArgs { name: Some("orders".to_owned()), ..watching() };
+            let ended = watch(&kubernetes, &args, ELSEWHERE, "s3-replication-operator").await;
+            assert!(matches!(ended, Err(StatusError::Kubernetes(KubernetesError::NotFound { .. }))));
+            let asked = asked.lock().unwrap();
+            let mut replications = asked.iter().filter(|uri| uri.contains("/bucketreplications"));
+            assert!(
+                replications.all(|uri| uri.contains("fieldSelector=metadata.name%3Dorders")),
+                "{asked:?}"
+            );
         }
-        assert_eq!(*state.1.lock().unwrap(), ["900", "901"], "each watch begins at the list before it");
+    }
+
+    #[test]
+    fn a_program_gets_each_resource_that_changes_and_once_more_if_it_is_gone() {
+        let views = |reason: &str| all([resource("orders", &[["Ready", "False", reason, "m"]])]);
+        let mut printed = BTreeMap::new();
+        let mut next = |views: &[ReplicationView], format| objects(views, &mut printed, format).unwrap();
+        let first: Value = serde_json::from_str(&next(&views("ForeignRole"), Format::Json)).unwrap();
+        assert_eq!((&first["name"], &first["reason"]), (&json!("orders"), &json!("ForeignRole")));
+        assert_eq!(next(&views("ForeignRole"), Format::Json), "", "nothing has changed");
+        let changed = next(&views("Drifted"), Format::Yaml);
+        assert!(changed.starts_with("---\n") && changed.contains("reason: Drifted\n"), "{changed}");
+        let gone: Value = serde_json::from_str(&next(&[], Format::Json)).unwrap();
+        assert_eq!((&gone["name"], &gone["gone"]), (&json!("orders"), &json!(true)));
+        assert_eq!(next(&[], Format::Json), "");
     }
 
     #[tokio::test]
     async fn a_watch_goes_on_while_the_api_server_gives_no_answer_and_its_end_says_so() {
-        let lists = std::sync::Arc::new(AtomicUsize::new(0));
-        let counted = lists.clone();
+        let watches = std::sync::Arc::new(AtomicUsize::new(0));
+        let counted = watches.clone();
         let (kubernetes, _) = answering(move |uri| {
-            if uri.contains("/bucketreplications") && counted.fetch_add(1, Ordering::Relaxed) > 0 {
-                let mut overloaded = gone();
-                overloaded["code"] = json!(503);
-                overloaded["message"] = json!("the server is overloaded");
-                return answer(503, overloaded.to_string());
+            if !uri.contains("watch=true") {
+                return answer(200, list("BucketReplicationList", &[]).to_string());
             }
-            answer(200, list("BucketReplicationList", &[]).to_string())
+            if uri.contains("/bucketreplications") {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+            let mut overloaded = gone();
+            overloaded["code"] = json!(503);
+            overloaded["message"] = json!("the server is overloaded");
+            answer(503, overloaded.to_string())
         })
         .await;
-        let layout = Layout { width: None, height: None, color: false };
         let args = StatusArgs { timeout: "2500ms".parse().unwrap(), ..watching() };
-        let ended = watch(&kubernetes, &args, layout, "s3-replication-operator").await;
+        let ended = watch(&kubernetes, &args, ELSEWHERE, "s3-replication-operator").await;
         let said = ended.unwrap_err().to_string();
         assert!(said.starts_with("stopped watching after 2s 500ms: cannot list"), "{said}");
         assert!(
@@ -388,7 +523,7 @@ mod tests {
             "{said}"
         );
         assert!(said.ends_with("\n→ s3-replication-operator status -w -n data"), "{said}");
-        assert!(lists.load(Ordering::Relaxed) > 2, "it asks again");
+        assert!(watches.load(Ordering::Relaxed) > 1, "it asks again");
     }
 
     fn of_size(width: usize, height: usize) -> Layout {

@@ -13,7 +13,9 @@ use crate::support::{NAME, operator_of};
 
 /// `backfill NAME --wait`, with these arguments, by a person who may create backfills.
 fn waiting(world: &World, args: &[&str]) -> Result<Screen> {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_s3-replication-operator"));
+    // Both streams, as a terminal shows them.
+    let mut command = std::process::Command::new("bash");
+    command.args(["-c", r#"exec "$0" "$@" 2>&1"#, env!("CARGO_BIN_EXE_s3-replication-operator")]);
     command.args(["backfill", NAME, "--wait", "--backfill-name", BACKFILL, "-n", &world.namespace]);
     command.args(args).arg("--kubeconfig").arg(world.cluster().admin_kubeconfig());
     Screen::of(command)
@@ -116,11 +118,11 @@ async fn an_interrupted_wait_leaves_the_backfill_and_says_how_to_go_on() -> Resu
     screen.press()?;
     let said = screen.until("# cancels it").await?;
     for part in
-        ["the backfill goes on", &format!(" {BACKFILL} -n {}\n", world.namespace), "backfill --kubeconfig "]
+        ["error: stopped waiting", &format!(" {BACKFILL} -n {}\n", world.namespace), "backfill --kubeconfig "]
     {
         assert!(said.contains(part), "{part}: {said}");
     }
-    assert_eq!(screen.ended()?, Some(2), "the end is not known");
+    assert_eq!(screen.ended()?, Some(1), "the end is not known, as after a --timeout");
 
     // A wait whose time is up leaves it too, and another one goes on.
     let follow = ["backfill", "--follow", BACKFILL, "-n", &world.namespace];

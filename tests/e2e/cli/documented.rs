@@ -6,7 +6,6 @@
 use std::env::{join_paths, split_paths, var_os};
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -60,8 +59,14 @@ fn placeholders<'a>(account: &'a str, source: &'a str, destination: &'a str) -> 
     ]
 }
 
-/// Directories of the machine, which are below that of the test here.
-const OF_THE_MACHINE: [&str; 3] = ["/usr/local/bin/", "/etc/bash_completion.d/", "/usr/local/share/man/man1"];
+/// `cargo install`, without the minutes that it takes: it writes the program into the same directory.
+const CARGO: &str = r#"
+cargo() {
+    [ "$*" = "install --locked --path ." ]
+    mkdir -p "$HOME/.cargo/bin"
+    cp "$(command -v s3-replication-operator)" "$HOME/.cargo/bin/"
+}
+"#;
 
 /// A person at a terminal, in a directory of their own.
 struct Terminal<'a> {
@@ -76,8 +81,6 @@ impl Terminal<'_> {
     fn filled_in(&self, text: &str) -> String {
         let names = placeholders(&self.world.account, &self.source, &self.destination);
         let text = names.iter().fold(text.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours));
-        let directory = self.directory.to_string_lossy();
-        let text = OF_THE_MACHINE.iter().fold(text, |text, of| text.replace(of, &format!("{directory}{of}")));
         let without = |line: &&str| !line.contains("permissionsBoundary") && line.trim() != "roles:";
         text.lines().filter(without).map(|line| format!("{line}\n")).collect()
     }
@@ -93,8 +96,11 @@ impl Terminal<'_> {
     /// Types in the block of a page that contains these words. Returns what it prints.
     async fn type_in(&self, page: &str, words: &str) -> Result<String> {
         let block = self.filled_in(&pages::block(page, words, file!())?.text);
-        let script = format!("set -eu\ncd '{}'\n{PERSON}\n{block}", self.directory.display());
+        let is_installation = block.starts_with("cargo install");
+        let person = if is_installation { CARGO } else { PERSON };
+        let script = format!("set -eu\ncd '{}'\n{person}\n{block}", self.directory.display());
         let typed = operator_of(self.world).binary("bash").env("PATH", self.path()?);
+        let typed = typed.env("HOME", self.directory.as_os_str());
         let typed = typed.kubeconfig(self.world.cluster().admin_kubeconfig());
         let typed = typed.env("KUBECACHEDIR", paths::rig().join("kubectl-cache"));
         let output = typed.run(["-c", script.as_str()], "").await?;
@@ -186,22 +192,67 @@ async fn the_commands_of_the_pages_do_what_the_pages_say() -> Result<()> {
     Ok(())
 }
 
+/// What the first blocks of the page install is found by kubectl, `man` and each shell that is here.
+fn use_installation(terminal: &Terminal<'_>) -> Result<()> {
+    let home = &terminal.directory;
+    let path = join_paths([home.join(".cargo/bin")].into_iter().chain(split_paths(&terminal.path()?)))?;
+    let run = |program: &str, args: &[&str]| -> Result<Option<String>> {
+        let mut command = Command::new(program);
+        command
+            .args(args)
+            .env("HOME", home)
+            .env("PATH", &path)
+            .env_remove("MANPATH")
+            .env("LC_ALL", "C.UTF-8");
+        match command.output() {
+            Ok(output) => {
+                Ok(Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                eprintln!("{program} is not here, so that its part of the installation is not tried");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    };
+    for (program, args, wanted) in [
+        ("kubectl", &["s3replication", "--version"][..], "kubectl-s3replication "),
+        ("kubectl", &["__complete", "s3replication", "sta"], "status\t"),
+        ("man", &["-w", "s3-replication-operator-status"], "/.cargo/share/man/man1/"),
+        ("bash", &["-c", BASH], "sus:suspend"),
+        ("zsh", &["-fc", ZSH], "_s3-replication-operator"),
+        ("fish", &["-c", "complete -C 's3-replication-operator sus'"], "suspend\t"),
+    ] {
+        if let Some(printed) = run(program, args)? {
+            ensure!(printed.contains(wanted), "{program} {args:?}: {printed}");
+        }
+    }
+    Ok(())
+}
+
+/// Loads the completions as the package bash-completion does, and completes a word.
+const BASH: &str = r#"
+. "$HOME/.local/share/bash-completion/completions/s3-replication-operator"
+function=$(complete -p s3-replication-operator | sed 's/.*-F \([^ ]*\).*/\1/')
+COMP_WORDS=(s3-replication-operator sus) COMP_CWORD=1
+"$function" s3-replication-operator sus s3-replication-operator
+printf 'sus:%s\n' "${COMPREPLY[@]}"
+"#;
+
+/// Has zsh find the completions, as `~/.zshrc` does with the line of the page.
+const ZSH: &str = r#"
+fpath+=~/.zfunc
+autoload -Uz compinit
+compinit -u -d ~/.zcompdump
+print -r -- "${_comps[s3-replication-operator]}"
+"#;
+
 /// The blocks of the page of the command line, about the resource that the first page has made.
 async fn type_in_the_command_line(terminal: &Terminal<'_>) -> Result<()> {
     let full_name = format!("{NAMESPACE}/{NAME}");
-    for directory in OF_THE_MACHINE {
-        fs::create_dir_all(terminal.directory.join(directory.trim_start_matches('/')))?;
-    }
-    let bin = terminal.directory.join("usr/local/bin");
-    symlink(env!("CARGO_BIN_EXE_s3-replication-operator"), bin.join("s3-replication-operator"))?;
-    terminal.type_in(COMMAND_LINE, "ln -s").await?;
-    let path = join_paths([bin].into_iter().chain(split_paths(&terminal.path()?)))?;
-    let plugin = Command::new("kubectl").args(["s3replication", "--version"]).env("PATH", path).output()?;
-    ensure!(plugin.status.success(), "{}", String::from_utf8_lossy(&plugin.stderr));
-    let completions = terminal.directory.join("etc/bash_completion.d/s3-replication-operator");
-    ensure!(fs::read_to_string(completions)?.contains("complete"), "there are no completions");
-    let pages = fs::read_dir(terminal.directory.join("usr/local/share/man/man1"))?.count();
-    ensure!(pages > 10, "there are {pages} pages of the manual");
+    terminal.type_in(COMMAND_LINE, "ln -sf").await?;
+    terminal.type_in(COMMAND_LINE, "completions zsh").await?;
+    use_installation(terminal)?;
 
     let shown = terminal.type_in(COMMAND_LINE, "status -A -o json").await?;
     let (people, program) = shown.split_once("\n{\n").context("no JSON at the end")?;

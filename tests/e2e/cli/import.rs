@@ -129,7 +129,7 @@ async fn a_configuration_that_cannot_be_imported_is_reported() -> Result<()> {
     odd.destination.as_mut().context("destination")?.storage_class = Some("FUTURE_CLASS".into());
     put(&world, &source, &role, vec![odd]).await?;
     let (code, manifest, error) = import(&world, &["--bucket", &source]).await?;
-    assert_eq!((code, manifest.as_str()), (Some(1), ""));
+    assert_eq!((code, manifest.as_str()), (Some(2), ""), "the command has done its work");
     assert!(
         error.contains(&source) && error.contains("rules[odd].destination.storageClass is \"FUTURE_CLASS\""),
         "{error}"
@@ -170,7 +170,7 @@ async fn a_configuration_that_the_operator_would_refuse_is_not_imported() -> Res
     put(&world, &source, &role, vec![full("kept", 1, &destination)?, full("lost", 2, &gone)?]).await?;
     world.s3("eu-west-1").delete_bucket().bucket(&gone).send().await?;
     let (code, manifest, error) = import(&world, &["--bucket", &source]).await?;
-    assert_eq!((code, manifest.as_str()), (Some(1), ""), "{error}");
+    assert_eq!((code, manifest.as_str()), (Some(2), ""), "{error}");
     for part in ["rules[lost]", "destination.bucket", &gone, &source] {
         assert!(error.contains(part), "{error}");
     }
@@ -181,7 +181,7 @@ async fn a_configuration_that_the_operator_would_refuse_is_not_imported() -> Res
     let update = world.iam().update_assume_role_policy().role_name("by-hand").policy_document(trust);
     update.send().await?;
     let (code, _, error) = import(&world, &["--bucket", &source]).await?;
-    assert_eq!(code, Some(1), "{error}");
+    assert_eq!(code, Some(2), "{error}");
     assert!(error.contains(&role) && error.contains("does not let s3.amazonaws.com assume it"), "{error}");
     let (code, _, error) = import(&world, &["--all"]).await?;
     assert_eq!(code, Some(2), "{error}");
@@ -266,6 +266,9 @@ async fn a_whole_account_becomes_files_that_change_nothing_when_they_are_applied
     let (code, text, error) = import(&world, &args).await?;
     assert_eq!(code, Some(2), "one bucket cannot be taken: {text}{error}");
     assert!(text.contains(&format!("{BUCKETS} buckets are taken: {BUCKETS} files created")), "{text}");
+    let progress: Vec<&str> = error.lines().filter(|line| line.starts_with("planned ")).collect();
+    assert!((10..=12).contains(&progress.len()), "a line for each tenth: {error}");
+    assert!(error.contains(&format!("of account {}\n", world.account)), "{error}");
     let first = files(&directory)?;
     let index = first.get(&format!("import-{}.md", world.account)).context("index")?;
     assert_eq!(first.len(), BUCKETS + 1);

@@ -231,7 +231,7 @@ async fn a_form_that_a_resource_cannot_keep_is_refused_with_its_rule_and_its_fie
     for (rules, field) in cases {
         let fault = form.show(&rules);
         let (code, manifest, error) = form.import().await?;
-        assert_eq!((code, manifest.as_str()), (Some(1), ""), "{field}: {error}");
+        assert_eq!((code, manifest.as_str()), (Some(2), ""), "{field}: {error}");
         ensure!(error.contains(&form.source) && error.contains(&field), "{field}: {error}");
         form.world.proxy.remove(fault);
     }

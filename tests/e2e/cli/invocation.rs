@@ -45,6 +45,21 @@ async fn kubectl_runs_the_program_as_its_plugin() -> Result<()> {
         let answer = stdout(&completed);
         assert_eq!(answer.lines().collect::<Vec<&str>>(), ["orders", ":4"], "{word}: {}", stderr(&completed));
     }
+    let context = kubectl(&["config", "current-context"])?;
+    let context = stdout(&context).trim().to_owned();
+    let begun = format!("--context={}", context.get(..1).context("context")?);
+    for (words, wanted) in [
+        (&["status", "-n", &world.namespace][..], world.namespace.as_str()),
+        (&["status", "--context", ""], &context),
+        (&["status", &begun], &context),
+        (&["status", "--output="], "yaml"),
+        (&["backfill", "-n", &world.namespace, "--follow", ""], ":4"),
+    ] {
+        let completed = kubectl(&[&["__complete", "s3replication"], words].concat())?;
+        let answer = stdout(&completed);
+        assert!(answer.lines().any(|line| line == wanted), "{words:?}: {answer}{}", stderr(&completed));
+        assert!(answer.ends_with(":4\n"), "no files: {words:?}: {answer}");
+    }
     let help = kubectl(&["s3replication", "status", "--help"])?;
     assert!(stdout(&help).contains("Usage: kubectl s3replication status"), "{}", stdout(&help));
     let version = run(&plugin, &["--version"])?;

@@ -72,6 +72,8 @@ async fn plan_shows_what_would_change_and_then_nothing() -> Result<()> {
     assert_eq!((&json[0]["name"], &json[0]["namespace"]), (&json!("orders"), &json!(world.namespace)));
     assert_eq!(json[0]["plan"]["stages"].as_array().map(Vec::len), Some(3), "{json:#}");
     assert_eq!(json[0]["plan"]["refusals"], json!([]));
+    let (code, yaml) = run(&world, &["plan", "-f", "-", "-o", "yaml"], &resource).await?;
+    assert_eq!((code, serde_saphyr::from_str::<Value>(&yaml)?), (Some(2), json.clone()), "{yaml}");
     assert_eq!(world.proxy.writes().len(), 0, "a plan writes nothing");
 
     let _operator = operator_of(&world).start().await?;
@@ -148,6 +150,9 @@ async fn policy_prints_what_each_party_has_to_allow() -> Result<()> {
     let (code, text) = run(&world, &args, &resource.to_string()).await?;
     assert_eq!(code, Some(0), "{text}");
     let policies: Value = serde_json::from_str(&text)?;
+    let yaml = [&["policy", "-f", "-", "-o", "yaml"][..], &args[5..]].concat();
+    let (_, yaml) = run(&world, &yaml, &resource.to_string()).await?;
+    assert_eq!(serde_saphyr::from_str::<Value>(&yaml)?, policies, "{yaml}");
     let names: Vec<&String> = policies.as_object().context("no object")?.keys().collect();
     assert_eq!(
         names,

@@ -121,6 +121,10 @@ async fn check_waits_for_the_operator_and_prints_what_came_of_it() -> Result<()>
     );
 
     // A person who may only read sees which right is missing.
+    let checked = run(editor(world), &["check", NAME, "-n", &world.namespace, "-o", "yaml"]).await?;
+    assert_eq!(checked.code, Some(0), "{}", checked.error);
+    let checked: Value = serde_saphyr::from_str(&checked.text)?;
+    assert_eq!((&checked["name"], &checked["verdict"]), (&json!(NAME), &json!("Applied")));
     let denied = run(person(world), &["check", NAME, "-n", &world.namespace]).await?;
     assert_eq!(denied.code, Some(1));
     assert!(
@@ -154,29 +158,32 @@ async fn a_check_that_nobody_answers_ends_with_what_to_check() -> Result<()> {
 async fn an_interrupted_check_says_how_to_go_on() -> Result<()> {
     let world = World::new("cli-interrupt").await?;
     world.apply(&replication(NAME, "source-bucket", "dest-bucket").to_string()).await?;
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_s3-replication-operator"))
-        .args(["check", NAME, "-n", &world.namespace, "--kubeconfig"])
-        .arg(world.cluster().admin_kubeconfig())
-        .stderr(std::process::Stdio::piped())
-        .spawn()?;
-    let requested = |object: Option<&Value>| {
-        object.is_some_and(|object| {
-            object["metadata"]["annotations"]["s3replication.dev/requestedAt"].is_string()
-        })
-    };
-    world.wait_object(NAME, requested, "to have a request").await?;
-    let pid = child.id().to_string();
-    let mut error = std::io::BufReader::new(child.stderr.take().context("stderr")?);
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut error, &mut line)?;
-    std::process::Command::new("kill").args(["-INT", &pid]).status()?;
-    let code = child.wait()?.code();
-    std::io::Read::read_to_string(&mut error, &mut line)?;
-    assert_eq!(code, Some(1), "{line}");
-    // The kubeconfig was a flag, and is one of the command that goes on.
-    let watch = format!(" {NAME} -n {} -w", world.namespace);
-    for part in ["stopped waiting", "status --kubeconfig ", &watch] {
-        assert!(line.contains(part), "{part}: {line}");
+    // SIGTERM is that of `timeout` and of supervisors.
+    for signal in ["-INT", "-TERM"] {
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_s3-replication-operator"))
+            .args(["check", NAME, "-n", &world.namespace, "--kubeconfig"])
+            .arg(world.cluster().admin_kubeconfig())
+            .stderr(std::process::Stdio::piped())
+            .spawn()?;
+        let requested = |object: Option<&Value>| {
+            object.is_some_and(|object| {
+                object["metadata"]["annotations"]["s3replication.dev/requestedAt"].is_string()
+            })
+        };
+        world.wait_object(NAME, requested, "to have a request").await?;
+        let pid = child.id().to_string();
+        let mut error = std::io::BufReader::new(child.stderr.take().context("stderr")?);
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut error, &mut line)?;
+        std::process::Command::new("kill").args([signal, &pid]).status()?;
+        let code = child.wait()?.code();
+        std::io::Read::read_to_string(&mut error, &mut line)?;
+        assert_eq!(code, Some(1), "{signal}: {line}");
+        // The kubeconfig was a flag, and is one of the command that goes on.
+        let watch = format!(" {NAME} -n {} -w", world.namespace);
+        for part in ["stopped waiting", "status --kubeconfig ", &watch] {
+            assert!(line.contains(part), "{signal}: {part}: {line}");
+        }
     }
     Ok(())
 }
@@ -233,6 +240,15 @@ impl Screen {
         Ok(self.child.wait()?.code())
     }
 
+    /// Waits for the end, and returns what is still printed, and the exit code.
+    pub fn rest(mut self) -> Result<(String, Option<i32>)> {
+        let code = self.child.wait()?.code();
+        while let Ok(text) = self.lines.recv() {
+            self.seen.push_str(&text);
+        }
+        Ok((self.seen, code))
+    }
+
     /// Presses Ctrl-C, and returns the exit code.
     pub fn interrupt(self) -> Result<Option<i32>> {
         self.press()?;
@@ -257,6 +273,26 @@ async fn a_watched_status_prints_a_line_for_each_change_and_ends_with_ctrl_c() -
     scene.delete().await?;
     screen.until(&format!("- {}/{NAME}: deleted", world.namespace)).await?;
     assert_eq!(screen.interrupt()?, Some(0), "nothing is wrong with what is not there");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_watched_status_prints_an_object_for_each_change_for_a_program() -> Result<()> {
+    let scene = Scene::named("cli-watch-json").ready().await?;
+    let world = &scene.world;
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_s3-replication-operator"));
+    command.args(["status", NAME, "-w", "-o", "json", "-n", &world.namespace, "--kubeconfig"]);
+    command.arg(world.cluster().person_kubeconfig());
+    let mut screen = Screen::of(command)?;
+    let mut printed = screen.until("\n}\n").await?;
+    scene.patch_spec(json!({"suspend": true})).await?;
+    while !printed.contains("\"verdict\": \"Suspended\"") {
+        printed.push_str(&screen.until("\n}\n").await?);
+    }
+    let objects = serde_json::Deserializer::from_str(&printed).into_iter::<Value>();
+    let objects = objects.collect::<Result<Vec<Value>, _>>()?;
+    assert!(objects.len() >= 2 && objects.iter().all(|object| object["name"] == NAME), "{printed}");
+    assert_eq!(screen.interrupt()?, Some(0), "it was suspended on purpose");
     Ok(())
 }
 
@@ -291,16 +327,45 @@ async fn a_terminal_gets_colour_and_its_width_and_no_color_is_respected() -> Res
     for line in plain.lines().filter(|line| line.contains(" orders") || line.contains("NAMESPACE/NAME")) {
         assert!(line.trim_end().chars().count() <= 72, "{line}");
     }
-    // A picture overwrites the last one, and nothing clears the screen.
-    let mut screen = Screen::of(on_terminal("-w", "1"))?;
-    let first = screen.until("\u{1b}[J").await?;
-    scene.patch_spec(json!({"suspend": true})).await?;
-    let second = screen.until("Suspended").await?;
-    for picture in [&first, &second] {
-        assert!(picture.contains("\u{1b}[H") && !picture.contains("\u{1b}[2J"), "{picture:?}");
+    Ok(())
+}
+
+/// `timeout 30 … status -w` sends SIGTERM, and a terminal that is closed SIGHUP.
+#[tokio::test]
+async fn a_watch_leaves_the_terminal_as_it_was_with_the_last_picture_however_it_ends() -> Result<()> {
+    let scene = Scene::named("cli-screen").ready().await?;
+    let world = &scene.world;
+    if !std::path::Path::new("/usr/bin/script").exists() {
+        eprintln!("there is no script (util-linux), which makes a terminal: nothing is tested here");
+        return Ok(());
     }
-    screen.child.kill()?;
-    screen.child.wait()?;
+    let (enter, leave) = ("\u{1b}[?1049h", "\u{1b}[?1049l\u{1b}[?25h");
+    let pid_file = rig::paths::scratch_dir("screen")?.join("pid");
+    for (signal, suspend) in [("INT", true), ("TERM", false), ("HUP", true)] {
+        let (program, pid_file) = (env!("CARGO_BIN_EXE_s3-replication-operator"), pid_file.display());
+        let kubeconfig = world.cluster().person_kubeconfig().display();
+        let status = format!("{program} status -w -n {} --kubeconfig {kubeconfig}", world.namespace);
+        let mut command = std::process::Command::new("script");
+        let typed = format!("stty cols 72 rows 20; echo $$ > {pid_file}; exec {status}");
+        command.args(["-qec", &typed, "/dev/null"]).env("NO_COLOR", "1").env("TERM", "xterm-256color");
+        let mut screen = Screen::of(command)?;
+        // A picture overwrites the last one, and nothing clears the screen.
+        let first = screen.until("\u{1b}[J").await?;
+        assert!(first.starts_with(enter), "{first:?}");
+        scene.patch_spec(json!({"suspend": suspend})).await?;
+        let wanted = if suspend { "Suspended" } else { "Applied" };
+        let second = screen.until(wanted).await?;
+        for picture in [&first, &second] {
+            assert!(picture.contains("\u{1b}[H") && !picture.contains("\u{1b}[2J"), "{picture:?}");
+        }
+        let pid = std::fs::read_to_string(pid_file.to_string())?;
+        std::process::Command::new("kill").args([&format!("-{signal}"), pid.trim()]).status()?;
+        let end = screen.until(leave).await?;
+        let (last, code) = screen.rest()?;
+        let after = format!("{end}{last}").split(leave).nth(1).unwrap_or_default().to_owned();
+        assert!(after.contains(wanted) && !after.contains('\u{1b}'), "{signal}: {after:?}");
+        assert_eq!(code, Some(0), "{signal}: {after}");
+    }
     Ok(())
 }
 
@@ -361,5 +426,32 @@ async fn suspend_and_resume_say_what_they_mean_and_change_nothing_twice() -> Res
     let resumed = run(editor(world), &["resume", NAME, "-n", namespace]).await?;
     assert_eq!(resumed.code, Some(0), "{}", resumed.error);
     world.wait_ready(NAME).await?;
+    Ok(())
+}
+
+/// In an incident a misspelt name must not leave the ones after it as they were.
+#[tokio::test]
+async fn a_command_goes_on_after_a_name_that_fails_and_exits_with_one() -> Result<()> {
+    let world = World::new("cli-names").await?;
+    let namespace = world.namespace.as_str();
+    for name in ["first", "last"] {
+        world.apply(&replication(name, "source-bucket", "dest-bucket").to_string()).await?;
+    }
+    for (subcommand, suspended, done) in
+        [("suspend", json!(true), "is suspended"), ("resume", json!(false), "is resumed")]
+    {
+        let ended = run(editor(&world), &[subcommand, "first", "typo", "last", "-n", namespace]).await?;
+        assert_eq!(ended.code, Some(1), "{}", ended.error);
+        let missing = format!("error: namespace {namespace} has no BucketReplication typo\n");
+        assert!(
+            ended.error.starts_with(&missing) && ended.error.matches("error").count() == 1,
+            "{}",
+            ended.error
+        );
+        for name in ["first", "last"] {
+            assert!(ended.text.contains(&format!("{namespace}/{name} {done}")), "{}", ended.text);
+            assert_eq!(world.get(name).await?["spec"]["suspend"], suspended, "{subcommand} {name}");
+        }
+    }
     Ok(())
 }

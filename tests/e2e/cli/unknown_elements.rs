@@ -24,7 +24,7 @@ async fn import_refuses_a_configuration_with_an_element_that_it_would_lose() -> 
     let fault = scene.world.proxy.inject(Fault::always(matching, answer));
     let args = ["import", "--bucket", &scene.source];
     let output = person(&scene.world).run(args, "").await?;
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     let text = stderr(&output);
     ensure!(text.contains(&scene.source) && text.contains("Rule[all]/Destination/Tier"), "{text}");
     scene.world.proxy.remove(fault);
