@@ -128,7 +128,7 @@ fn progress(deployment: &Deployment) -> RolloutProgress {
 /// The selector of the Deployment's pods, as kubectl takes it.
 fn selector(deployment: &Deployment) -> String {
     let labels = &deployment.spec.selector.match_labels;
-    let labels = labels.into_iter().flatten().map(|(key, value)| format!("{key}={value}"));
+    let labels = labels.iter().flatten().map(|(key, value)| format!("{key}={value}"));
     labels.collect::<Vec<_>>().join(",")
 }
 
