@@ -259,9 +259,7 @@ fn print(sections: Vec<Section>, output: Output) -> Result<(), CliError> {
         None => sections.iter().try_for_each(|(title, policy)| {
             write(&format!("# {title}\n{}\n", formatted(policy, Format::Json)?))
         }),
-        Some(format) => {
-            write(&formatted(&value(sections), format)?)
-        }
+        Some(format) => write(&formatted(&value(sections), format)?),
     }
 }
 

@@ -151,6 +151,8 @@ impl Observed {
             bucket_policies,
             keys,
             object_lock,
+            // Such an account is named once, and its bucket policies count as unread.
+            unreached: _,
         } = self;
         let buckets = std::iter::once(source).chain(destinations.values());
         let of_buckets = buckets.flat_map(|ObservedBucket { region, versioning, owner_confirmed: _ }| {

@@ -70,12 +70,13 @@ fn failures() -> Vec<Failure> {
         C::DeleteConflict,
         C::Credentials,
         C::Unavailable,
+        C::WrongClock,
     ];
     // The compiler asks for a new class here; add it above too.
     let _complete = |class| match class {
         C::Throttled | C::Conflict | C::Denied | C::WrongOwner | C::WrongAccount | C::NoSuchBucket => {}
         C::NoSuchRole | C::WrongRegion | C::Invalid | C::DeleteConflict | C::Credentials => {}
-        C::Unavailable => {}
+        C::Unavailable | C::WrongClock => {}
     };
     all.into_iter().map(failure).collect()
 }

@@ -97,7 +97,7 @@ pub fn observed_for_deletion(answer: &Read<ObservedForDeletion>) -> Value {
             "bucket": bucket,
             "region": region,
             "configuration": read(configuration, |held| json!(held)),
-            "roles": roles.iter().map(|(name, held)| (name.clone(), read(held, maybe_role))).collect::<serde_json::Map<_, _>>(),
+            "roles": roles.iter().map(|(name, held)| (name.clone(), maybe_role(held))).collect::<serde_json::Map<_, _>>(),
             "bucket policies": policies.collect::<serde_json::Map<_, _>>(),
         })
     })

@@ -95,7 +95,7 @@ const BACKFILL: Scene = Scene {
 };
 
 /// Every scene.
-pub const SCENES: [Scene; 24] = [
+pub const SCENES: [Scene; 25] = [
     Scene {
         name: "one-account",
         denies_kubernetes: true,

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use crate::api::BucketReplication;
+use crate::replication::FailureClass;
 use crate::runtime::leader::Succession;
 use crate::simulation::explore::act::Act;
 use crate::simulation::explore::deviation::{Budget, Deviation};
