@@ -151,7 +151,8 @@ pub const SCENES: [Scene; 23] = [
     },
     Scene {
         name: "moved",
-        about: "one resource that is sent to another destination after it was applied",
+        about: "one resource that is sent to another destination after it was applied, and two operators, of which one leads",
+        standby: true,
         failure: FailureClass::Throttled,
         opening: &[("idle.2", Deviation::Act(&EDIT_DESTINATION))],
         acts: &[EDIT_DESTINATION_BACK, RENAME_ROLE, DELETE, SUSPEND_VERSIONING, REPLACE_CONFIGURATION],
