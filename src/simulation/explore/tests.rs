@@ -14,7 +14,7 @@ const LIMITS: SearchLimits = SearchLimits { seed: 0, depth: 1, runs: u64::MAX, t
 const FOUND_BY: [(Mutant, &str); 42] = [
     (
         Mutant::NoLiveGet,
-        "moved; idle.2 edits-destination; orders/Observe.2 deletes; orders/Observe.2 moves-lease",
+        "moved; idle.2 edits-destination; orders/PutReplication(orders).2 deletes; orders/PutReplication(orders).2 moves-lease",
     ),
     (Mutant::NoFinalizer, "one-account"),
     (Mutant::FinalizerReplaced, "one-account; idle.1 adds-finalizer"),
