@@ -275,7 +275,8 @@ pub const SCENES: [Scene; 23] = [
     Scene {
         name: "canary",
         denies_kubernetes: true,
-        about: "one resource that asks for canaries, under an AwsAccount that allows them",
+        about: "one resource that asks for canaries, under an AwsAccount that allows them, and two operators, of which one leads",
+        standby: true,
         // A canary is sent by one check, and deleted by another.
         enough: 6,
         acts: &[

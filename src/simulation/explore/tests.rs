@@ -19,7 +19,7 @@ const FOUND_BY: [(Mutant, &str); 42] = [
     (Mutant::NoFinalizer, "one-account"),
     (Mutant::FinalizerReplaced, "one-account; idle.1 adds-finalizer"),
     (Mutant::FinalizerGoesFirst, "one-account"),
-    (Mutant::ExactPolicyFirst, "one-account; orders/SetStatus.1 edits-destination"),
+    (Mutant::ExactPolicyFirst, "moved; idle.2 edits-destination"),
     (Mutant::ConfigurationFirst, "one-account"),
     (Mutant::RoleGoesFirst, "one-account"),
     (Mutant::NoBucketLock, "shared; orders/WriteBucketPolicy(replicas).1 switches-to-1"),
@@ -51,7 +51,10 @@ const FOUND_BY: [(Mutant, &str); 42] = [
     (Mutant::CanaryNotAwaited, "canary"),
     (Mutant::CanaryNotSwept, "canary; orders/PutCanary(orders).1 dies-after"),
     (Mutant::CanaryLeftByDeletion, "canary; orders/PutCanary(orders).1 deletes"),
-    (Mutant::NoLiveGetForCanary, "canary; orders/NamespaceLabels.7 sets-observe"),
+    (
+        Mutant::NoLiveGetForCanary,
+        "canary; orders/SetStatus.4 sets-observe; orders/SetStatus.4 moves-lease; orders/SetStatus.4 fails",
+    ),
     (Mutant::NoLiveGetOfAccounts, "tightened; idle.1 tightens-account; idle.1 moves-lease"),
     (Mutant::SourceNotClaimedAgain, "rivals; orders/Observe.1 allows-elder"),
     (
@@ -63,10 +66,7 @@ const FOUND_BY: [(Mutant, &str); 42] = [
     (Mutant::RefusalForgets, "renamed; idle.2 renames-role; idle.2 deletes-role"),
     (Mutant::RequestHandledUnread, "suspended; idle.2 suspends; idle.2 requests-check"),
     (Mutant::CanaryForbiddenStays, "canary; orders/PutCanary(orders).1 forbids-canaries"),
-    (
-        Mutant::OldAnswersBelieved,
-        "one-account; orders/SetStatus.1 edits-destination; orders/Observe.2 answers-stale",
-    ),
+    (Mutant::OldAnswersBelieved, "moved; idle.2 edits-destination; orders/Observe.2 answers-stale"),
     (Mutant::ChangeIgnored, "one-account; orders/CreateRole(orders-role).1 sets-observe"),
     (Mutant::IntentNotKept, "backfill"),
     (Mutant::JobNotSearched, "backfill-token-forgotten; orders-november/CreateJob.1 dies-after"),
