@@ -184,9 +184,10 @@ impl Memory {
             format!("{}{}", if is_new { "new term; " } else { "" }, if late { "late; " } else { "" });
         for uid in uids {
             let Some(entry) = entries.by_uid.get(uid) else { continue };
-            // Requests are not among what is explored.
+            // The pause before the next try is part of the state of the exploration, and the one after that decides nothing
+            // but the time. Requests are not among what is explored.
             let MemoryEntry {
-                requeue,
+                requeue: _,
                 corrections,
                 recent_writes,
                 requests: _,
@@ -218,10 +219,7 @@ impl Memory {
             });
             let (corrections, writes) = (corrections.fingerprint(now), recent_writes.fingerprint(now));
             let running = running.is_some();
-            let _ = write!(
-                text,
-                "{uid} {requeue:?} {corrections} {writes} {written:?} {claims} {running} {canaries:?}"
-            );
+            let _ = write!(text, "{uid} {corrections} {writes} {written:?} {claims} {running} {canaries:?}");
         }
         text
     }

@@ -239,11 +239,15 @@ impl RecentWrites {
         self.settings.remove(&setting);
     }
 
-    /// What is remembered, with ages in seconds, as text. The exploration has no events, so that the time of the last
-    /// write decides nothing there.
+    /// What is remembered, as text, with the last limit that each age has passed in place of the age. The exploration has no
+    /// events, so that the time of the last write decides nothing there.
     #[cfg(any(test, feature = "simulation"))]
     pub fn fingerprint(&self, now: Instant) -> String {
-        let age = |at: &Instant| now.duration_since(*at).min(SHOWN_AFTER).as_secs();
+        let limits = [SHOWN_AFTER, BELIEVED, COME_BACK];
+        let age = |at: &Instant| {
+            let passed = limits.iter().find(|limit| now.duration_since(*at) >= **limit);
+            passed.map_or(0, Duration::as_secs)
+        };
         let ages = |all: &[(u64, Instant)]| -> Vec<(u64, u64)> {
             all.iter()
                 .map(|(hash, at)| (*hash, age(at)))

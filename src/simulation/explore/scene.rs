@@ -151,7 +151,8 @@ pub const SCENES: [Scene; 25] = [
     },
     Scene {
         name: "moved",
-        about: "one resource that is sent to another destination after it was applied",
+        about: "one resource that is sent to another destination after it was applied, and two operators, of which one leads",
+        standby: true,
         failure: FailureClass::Throttled,
         opening: &[("idle.2", Deviation::Act(&EDIT_DESTINATION))],
         acts: &[EDIT_DESTINATION_BACK, RENAME_ROLE, DELETE, SUSPEND_VERSIONING, REPLACE_CONFIGURATION],
@@ -299,7 +300,8 @@ pub const SCENES: [Scene; 25] = [
     Scene {
         name: "canary",
         denies_kubernetes: true,
-        about: "one resource that asks for canaries, under an AwsAccount that allows them",
+        about: "one resource that asks for canaries, under an AwsAccount that allows them, and two operators, of which one leads",
+        standby: true,
         // A canary is sent by one check, and deleted by another.
         enough: 6,
         acts: &[

@@ -12,11 +12,14 @@ const LIMITS: SearchLimits = SearchLimits { seed: 0, depth: 1, runs: u64::MAX, t
 
 /// The shortest trace that finds each mutant; the opening of its scene does not count.
 const FOUND_BY: [(Mutant, &str); 42] = [
-    (Mutant::NoLiveGet, "renamed; idle.2 renames-role; orders/CreateRole(orders-role-2).1 deletes"),
+    (
+        Mutant::NoLiveGet,
+        "moved; idle.2 edits-destination; orders/PutReplication(orders).2 deletes; orders/PutReplication(orders).2 moves-lease",
+    ),
     (Mutant::NoFinalizer, "one-account"),
     (Mutant::FinalizerReplaced, "one-account; idle.1 adds-finalizer"),
     (Mutant::FinalizerGoesFirst, "one-account"),
-    (Mutant::ExactPolicyFirst, "one-account; orders/SetStatus.1 edits-destination"),
+    (Mutant::ExactPolicyFirst, "moved; idle.2 edits-destination"),
     (Mutant::ConfigurationFirst, "one-account"),
     (Mutant::RoleGoesFirst, "one-account"),
     (Mutant::NoBucketLock, "shared; orders/WriteBucketPolicy(replicas).1 switches-to-1"),
@@ -48,7 +51,10 @@ const FOUND_BY: [(Mutant, &str); 42] = [
     (Mutant::CanaryNotAwaited, "canary"),
     (Mutant::CanaryNotSwept, "canary; orders/PutCanary(orders).1 dies-after"),
     (Mutant::CanaryLeftByDeletion, "canary; orders/PutCanary(orders).1 deletes"),
-    (Mutant::NoLiveGetForCanary, "canary; orders/NamespaceLabels.7 sets-observe"),
+    (
+        Mutant::NoLiveGetForCanary,
+        "canary; orders/SetStatus.4 sets-observe; orders/SetStatus.4 moves-lease; orders/SetStatus.4 fails",
+    ),
     (Mutant::NoLiveGetOfAccounts, "tightened; idle.1 tightens-account; idle.1 moves-lease"),
     (Mutant::SourceNotClaimedAgain, "rivals; orders/Observe.1 allows-elder"),
     (
@@ -60,10 +66,7 @@ const FOUND_BY: [(Mutant, &str); 42] = [
     (Mutant::RefusalForgets, "renamed; idle.2 renames-role; idle.2 deletes-role"),
     (Mutant::RequestHandledUnread, "suspended; idle.2 suspends; idle.2 requests-check"),
     (Mutant::CanaryForbiddenStays, "canary; orders/PutCanary(orders).1 forbids-canaries"),
-    (
-        Mutant::OldAnswersBelieved,
-        "one-account; orders/SetStatus.1 edits-destination; orders/Observe.2 answers-stale",
-    ),
+    (Mutant::OldAnswersBelieved, "moved; idle.2 edits-destination; orders/Observe.2 answers-stale"),
     (Mutant::ChangeIgnored, "one-account; orders/CreateRole(orders-role).1 sets-observe"),
     (Mutant::IntentNotKept, "backfill"),
     (Mutant::JobNotSearched, "backfill-token-forgotten; orders-november/CreateJob.1 dies-after"),
@@ -140,24 +143,26 @@ fn a_change_of_the_spec_and_an_old_answer_take_nothing_from_the_present_configur
 #[test]
 fn roles_and_statements_that_a_lost_answer_may_have_made_are_deleted_after_the_spec_named_others() {
     assert_holds(
-        "one-account; orders/SetStatus.1 renames-role; orders/CreateRole(orders-role).1 loses-answer",
+        "one-account; orders/CreateRole(orders-role).1 renames-role; orders/CreateRole(orders-role).1 loses-answer",
     );
     assert_holds(
-        "accounts; orders/SetStatus.1 names-other-account; orders/CreateRole(orders-role).1 loses-answer",
+        "accounts; orders/CreateRole(orders-role).1 names-other-account; orders/CreateRole(orders-role).1 loses-answer",
     );
     assert_holds(
-        "shared; orders/SetStatus.1 leaves-shared-bucket; orders/WriteBucketPolicy(replicas).1 loses-answer",
+        "shared; orders/WriteBucketPolicy(replicas).1 leaves-shared-bucket; orders/WriteBucketPolicy(replicas).1 loses-answer",
     );
 }
 
 #[test]
 fn roles_and_statements_that_a_process_made_before_it_died_are_deleted_after_the_spec_named_others() {
-    assert_holds("one-account; orders/SetStatus.1 renames-role; orders/CreateRole(orders-role).1 dies-after");
     assert_holds(
-        "accounts; orders/SetStatus.1 names-other-account; orders/CreateRole(orders-role).1 dies-after",
+        "one-account; orders/CreateRole(orders-role).1 renames-role; orders/CreateRole(orders-role).1 dies-after",
     );
     assert_holds(
-        "shared; orders/SetStatus.1 leaves-shared-bucket; orders/WriteBucketPolicy(replicas).1 dies-after",
+        "accounts; orders/CreateRole(orders-role).1 names-other-account; orders/CreateRole(orders-role).1 dies-after",
+    );
+    assert_holds(
+        "shared; orders/WriteBucketPolicy(replicas).1 leaves-shared-bucket; orders/WriteBucketPolicy(replicas).1 dies-after",
     );
 }
 
@@ -165,7 +170,7 @@ fn roles_and_statements_that_a_process_made_before_it_died_are_deleted_after_the
 fn one_old_answer_makes_nobody_forget_what_a_lost_one_may_have_made() {
     let lost = "orders/CreateRole(orders-role).1 renames-role; orders/CreateRole(orders-role).1 loses-answer";
     assert_holds(&format!("overtaken; {lost}; orders/Observe.2 answers-stale"));
-    let lost = "orders/SetStatus.1 leaves-shared-bucket; orders/WriteBucketPolicy(replicas).1 loses-answer";
+    let lost = "orders/WriteBucketPolicy(replicas).1 leaves-shared-bucket; orders/WriteBucketPolicy(replicas).1 loses-answer";
     assert_holds(&format!("shared; {lost}; orders/Observe.2 answers-stale"));
 }
 
@@ -187,11 +192,10 @@ fn a_configuration_whose_answer_was_lost_is_known_without_the_role_that_it_names
         assert_holds(&format!("one-account; {put}; idle.2 retags-role"));
         assert_holds(&format!("one-account; {put}; idle.2 deletes-role; idle.2 renames-role"));
     }
-    let opened = "overtaken; orders/CreateRole(orders-role).1 renames-role";
-    assert_holds(&format!(
-        "{opened}; orders/PutReplication(orders).1 loses-answer; orders/SetStatus.2 deletes-role"
-    ));
-    assert_holds(&format!("{opened}; orders/PutReplication(orders).1 dies-after; idle.2 deletes-role"));
+    let put = "orders/PutReplication(orders).1";
+    let renamed = format!("one-account; {put} renames-role");
+    assert_holds(&format!("{renamed}; {put} loses-answer; orders/SetStatus.2 deletes-role"));
+    assert_holds(&format!("{renamed}; {put} dies-after; idle.2 deletes-role"));
 }
 
 #[test]
@@ -271,7 +275,7 @@ fn a_change_that_the_watch_brings_during_a_check_or_a_deletion_ends_it() {
     }
     for act in ["retains", "sets-observe", "strips-finalizer"] {
         for at in ["DeleteReplication(orders).1", "DeleteRolePolicy(orders-role).1"] {
-            assert_holds(&format!("deleted; orders/{at} {act}"));
+            assert_holds(&format!("deleted; idle.2 deletes; orders/{at} {act}"));
         }
     }
     for act in ["suspends", "sets-observe", "deletes"] {
@@ -334,9 +338,9 @@ fn a_late_call_of_a_former_leader_hides_no_end_and_leaves_no_role() {
     assert_holds(
         "backfill-queue; orders-november/SetStatus.1 takes-over; orders-november/Live.8 switches-to-1",
     );
-    let created = "orders-november/CreateRole(backfill+data.orders-november).1 takes-over";
-    assert_holds(&format!("backfill-queue; orders-november/ReadRole.1 cancels; {created}"));
-    assert_holds(&format!("backfill; orders-november/ReadRole.1 deletes-backfill; {created}"));
+    let created = "orders-november/CreateRole(backfill+data.orders-november).1";
+    assert_holds(&format!("backfill-queue; {created} cancels; {created} takes-over"));
+    assert_holds(&format!("backfill; {created} deletes-backfill; {created} takes-over"));
 }
 
 #[test]
