@@ -370,7 +370,8 @@ fn no_role_is_made_or_given_rights_for_a_replication_that_was_suspended_meanwhil
 
 #[test]
 fn no_rights_are_given_to_the_role_of_a_backfill_that_the_watch_has_brought_as_cancelled_or_deleted() {
-    let edits: [(&str, fn(&mut ApiServer)); 2] = [
+    type Edit = fn(&mut ApiServer);
+    let edits: [(&str, Edit); 2] = [
         ("cancelled", |server| server.edit(&backfill(), |object| object["spec"]["cancel"] = json!(true))),
         ("deleted", |server| server.delete(&backfill())),
     ];
