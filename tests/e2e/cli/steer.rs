@@ -353,7 +353,7 @@ async fn a_watch_leaves_the_terminal_as_it_was_with_the_last_picture_however_it_
         let first = screen.until("\u{1b}[J").await?;
         assert!(first.starts_with(enter), "{first:?}");
         scene.patch_spec(json!({"suspend": suspend})).await?;
-        let wanted = if suspend { "Suspended" } else { "Applied" };
+        let wanted = if suspend { "Suspended" } else { "1 applied" };
         let second = screen.until(wanted).await?;
         for picture in [&first, &second] {
             assert!(picture.contains("\u{1b}[H") && !picture.contains("\u{1b}[2J"), "{picture:?}");
