@@ -49,9 +49,13 @@ impl Canaries {
         all.len().checked_sub(1 + back).and_then(|index| all.get(index).cloned())
     }
 
-    fn listed(&self, held: &[HeldVersion], id: fn(&PutCanary) -> &str) -> Value {
+    /// Versions of a bucket. An id is one of its bucket and its key.
+    fn listed(&self, bucket: &str, held: &[HeldVersion], id: fn(&PutCanary) -> &str) -> Value {
         let all = self.0.lock();
-        let number = |held: &HeldVersion| all.iter().position(|put| id(put) == held.version);
+        let is = |put: &PutCanary, held: &HeldVersion| {
+            put.object.bucket.name == bucket && put.object.key == held.key && id(put) == held.version
+        };
+        let number = |held: &HeldVersion| all.iter().position(|put| is(put, held));
         let mut listed: Vec<(String, Option<usize>)> =
             held.iter().map(|held| (held.key.clone(), number(held))).collect();
         listed.sort();
@@ -87,7 +91,7 @@ impl Stage {
             CanaryAct::List(bucket, prefix) => {
                 let held = simulated.list_versions(of_simulated, bucket, prefix).await;
                 let really = real.list_versions(of_real, bucket, prefix).await;
-                self.listed(&held, &really)
+                self.listed(&bucket.name, &held, &really)
             }
             CanaryAct::Delete { back } => {
                 let Some(PutCanary { object, simulated: one, real: other }) = self.canaries.last(*back)
@@ -102,10 +106,15 @@ impl Stage {
         }
     }
 
-    fn listed(&self, held: &Read<Vec<HeldVersion>>, really: &Read<Vec<HeldVersion>>) -> (Value, Value) {
+    fn listed(
+        &self,
+        bucket: &str,
+        held: &Read<Vec<HeldVersion>>,
+        really: &Read<Vec<HeldVersion>>,
+    ) -> (Value, Value) {
         (
-            answers::read(held, |held| self.canaries.listed(held, |put| &put.simulated)),
-            answers::read(really, |held| self.canaries.listed(held, |put| &put.real)),
+            answers::read(held, |held| self.canaries.listed(bucket, held, |put| &put.simulated)),
+            answers::read(really, |held| self.canaries.listed(bucket, held, |put| &put.real)),
         )
     }
 
@@ -151,7 +160,7 @@ impl Stage {
     async fn delete_listed(&self, bucket: &BucketAddress) -> (Value, Value) {
         let held = self.simulated.list_versions(&self.simulated_clients, bucket, "").await;
         let really = self.real.list_versions(&self.real_clients, bucket, "").await;
-        let (listed, really_listed) = self.listed(&held, &really);
+        let (listed, really_listed) = self.listed(&bucket.name, &held, &really);
         let (mut done, mut really_done) = (Vec::new(), Vec::new());
         let version =
             |held: HeldVersion| VersionAt { bucket: bucket.clone(), key: held.key, version: held.version };

@@ -13,7 +13,7 @@ use crate::replication::backfill::{JobAddress, JobRequest, JobState, JobUpdate};
 /// One act. `back`: the job that was made so many before the last one.
 #[derive(Clone, Debug)]
 pub enum JobAct {
-    Create(JobRequest),
+    Create(Box<JobRequest>),
     Describe {
         back: usize,
         address: JobAddress,

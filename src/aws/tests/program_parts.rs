@@ -58,7 +58,7 @@ impl Draw<'_> {
     pub(super) fn job(&mut self) -> JobAct {
         let back = self.rng.usize(0..RECENT);
         match self.rng.u8(0..24) {
-            0..7 => JobAct::Create(self.job_request()),
+            0..7 => JobAct::Create(Box::new(self.job_request())),
             7..11 => JobAct::Describe { back, address: self.job_address() },
             11..14 => {
                 let address = self.job_address();

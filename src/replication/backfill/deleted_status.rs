@@ -27,7 +27,7 @@ pub struct DeletedStatus {
 
 impl DeletedStatus {
     pub fn read(held: &Value, id: &ResourceId, deleted_at: Option<&Time>) -> DeletedStatus {
-        let mut fields = Fields { held, unreadable: Unreadable::new() };
+        let mut fields = FieldReader { held, unreadable: Unreadable::new() };
         let status = ReplicationBackfillStatus {
             observed_generation: fields.read("observedGeneration"),
             conditions: fields.read("conditions"),
@@ -104,12 +104,12 @@ pub fn with_unreadable(status: &ReplicationBackfillStatus, unreadable: &Unreadab
 }
 
 /// Reads the fields of a status one by one.
-struct Fields<'a> {
+struct FieldReader<'a> {
     held: &'a Value,
     unreadable: Unreadable,
 }
 
-impl Fields<'_> {
+impl FieldReader<'_> {
     fn read<T: DeserializeOwned + Default>(&mut self, field: &'static str) -> T {
         self.read_or(field, |_| T::default())
     }
