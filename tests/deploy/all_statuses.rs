@@ -69,13 +69,14 @@ fn failures() -> Vec<Failure> {
         C::Invalid,
         C::DeleteConflict,
         C::Credentials,
+        C::WrongClock,
         C::Unavailable,
     ];
     // The compiler asks for a new class here; add it above too.
     let _complete = |class| match class {
         C::Throttled | C::Conflict | C::Denied | C::WrongOwner | C::WrongAccount | C::NoSuchBucket => {}
         C::NoSuchRole | C::WrongRegion | C::Invalid | C::DeleteConflict | C::Credentials => {}
-        C::Unavailable => {}
+        C::WrongClock | C::Unavailable => {}
     };
     all.into_iter().map(failure).collect()
 }
