@@ -444,7 +444,7 @@ mod tests {
 
     #[test]
     fn wildcards_and_negations_of_a_policy_are_read_as_iam_reads_them() {
-        let policy = |key: &str, resources: Value| json!({"Statement": {"Effect": "Allow", "Action": "S3:replicate*", key: resources}});
+        let allowing = |key: &str, resources: Value| json!({"Statement": {"Effect": "Allow", "Action": "S3:replicate*", key: resources}});
         // Allowed on all of it, and the part on which it may be allowed.
         for (key, resources, all, part) in [
             ("Resource", json!("arn:aws:s3:::dr-*/*"), true, vec!["arn:aws:s3:::dr-1/*"]),
@@ -467,7 +467,7 @@ mod tests {
             ("NotResource", json!("arn:aws:s3:::dr-1/logs/*"), false, vec!["arn:aws:s3:::dr-1/*"]),
             ("NotResource", json!(["arn:aws:s3:::dr-*"]), false, vec![]),
         ] {
-            let (policy, what) = (policy(key, resources.clone()), format!("{key} {resources}"));
+            let (policy, what) = (allowing(key, resources.clone()), format!("{key} {resources}"));
             let (action, on) = ("s3:ReplicateObject", "arn:aws:s3:::dr-1/*");
             assert_eq!(allows(&policy, action, on), all, "{what}");
             assert_eq!(Vec::from_iter(allowed_part(&policy, action, on)), part, "{what}");

@@ -81,7 +81,7 @@ mod tests {
     }
 
     /// Every text of `a`, `b` and `c` that is at most four characters long. No pattern names `c`.
-    fn texts() -> Vec<Vec<char>> {
+    fn short_texts() -> Vec<Vec<char>> {
         let mut all = vec![Vec::new()];
         let mut last = all.clone();
         for _ in 0..4 {
@@ -119,7 +119,7 @@ mod tests {
         fn patterns_are_related_as_the_texts_are_that_they_match(one in "[ab?*]{0,3}", other in "[ab?*]{0,3}") {
             let of = |pattern: &str| pattern.chars().collect::<Vec<char>>();
             let (own, others) = (of(&one), of(&other));
-            let texts = texts();
+            let texts = short_texts();
             let of_other = || texts.iter().filter(|text| matches(&others, text));
             // Two patterns of three characters that overlap at all do so in a text of four.
             prop_assert_eq!(overlap(&one, &other), of_other().any(|text| matches(&own, text)), "{} {}", one, other);

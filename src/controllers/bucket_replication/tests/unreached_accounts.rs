@@ -7,8 +7,10 @@ use crate::replication::FailureClass;
 /// The id of the account `b`, in which `b-copies` and `c-copies` are.
 const B: &str = "777788889999";
 
+type Cause = fn(&Scene);
+
 /// What keeps the operator out of the account `b`, by the reason that is reported.
-const CAUSES: [(&str, fn(&Scene)); 7] = [
+const CAUSES: [(&str, Cause); 7] = [
     ("AccessDenied", |scene| distrust(scene, B)),
     ("AccountMismatch", |scene| {
         // The operator's own identity is in another account than spec.accountId says.
