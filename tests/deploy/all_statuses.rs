@@ -130,6 +130,7 @@ impl Case {
                 bucket_policies: BTreeMap::new(),
                 keys: BTreeMap::new(),
                 object_lock: Ok(Some(false)),
+                unreached: BTreeMap::new(),
             },
             accounts: Accounts::default(),
             applied: false,
