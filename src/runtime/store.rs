@@ -469,9 +469,9 @@ mod tests {
     fn an_object_is_outdated_once_the_store_has_a_newer_one_of_its_name_or_none() {
         let store = empty_store();
         let of_generation = |generation, version| {
-            let mut object = object("a", version);
-            object.metadata.generation = Some(generation);
-            object
+            let mut held = object("a", version);
+            held.metadata.generation = Some(generation);
+            held
         };
         let began = of_generation(2, 2).metadata;
         assert!(store.is_outdated(&began), "it is gone");

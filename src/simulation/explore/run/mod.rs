@@ -38,7 +38,6 @@ use crate::simulation::cloud::SimulatedCloud;
 use crate::simulation::cluster::SimulatedCluster;
 use crate::simulation::explore::deviation::{BUDGETS, Budget, Deviation};
 use crate::simulation::explore::properties::{Violation, adopts, leaves_aws_alone};
-use crate::simulation::explore::run::pauses::Due;
 use crate::simulation::explore::run::time_numbers::TimeNumbers;
 use crate::simulation::explore::run::words::call_name;
 use crate::simulation::explore::scene::Scene;
@@ -70,6 +69,15 @@ struct Process {
     leads: Arc<AtomicBool>,
     /// The API server's state that the watches brought last, as a hash.
     cache: u64,
+}
+
+/// When a check is due.
+#[derive(Clone, Copy, Default)]
+struct NextCheck {
+    /// By the simulated clock.
+    at: Duration,
+    /// More than a minute passes between the last check and this one.
+    is_late: bool,
 }
 
 /// A check that is under way.
@@ -200,7 +208,7 @@ pub struct Run {
     /// The number of the check that began last, for each resource, account and backfill.
     last_begun: Vec<usize>,
     /// When the next check of each is due.
-    schedule: Vec<Due>,
+    schedule: Vec<NextCheck>,
     /// Resources, accounts and backfills, in this order, whose last check changed nothing, or that wait for a change.
     settled: Vec<bool>,
     /// How many checks in a row changed nothing.
@@ -324,7 +332,7 @@ impl Run {
             active: 0,
             begun: 0,
             last_begun: vec![0; works],
-            schedule: vec![Due::default(); works],
+            schedule: vec![NextCheck::default(); works],
             settled: vec![false; works],
             unchanged: vec![0; works],
             changing: vec![0; works],

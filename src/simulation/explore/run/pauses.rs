@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::simulation::explore::run::Run;
+use crate::simulation::explore::run::{NextCheck, Run};
 
 /// The longest pause between two checks: the interval.
 pub(super) const INTERVAL: Duration = Duration::from_secs(601);
@@ -19,16 +19,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// How long the watch takes to bring a change.
 pub(super) const WATCH: Duration = Duration::from_secs(1);
 
-/// When a check is due.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Due {
-    /// By the simulated clock.
-    at: Duration,
-    /// More than a minute passes between the last check and this one.
-    is_late: bool,
-}
-
-impl Due {
+impl NextCheck {
     /// What of it the state depends on, at a time.
     pub(super) fn left(self, now: Duration) -> (Duration, bool) {
         (self.at.saturating_sub(now), self.is_late)
@@ -50,7 +41,7 @@ impl Run {
     pub(super) fn wake(&mut self) {
         let at = self.clock.elapsed() + WATCH;
         for due in &mut self.schedule {
-            *due = Due { at: due.at.min(at).max(self.clock.elapsed()), is_late: false };
+            *due = NextCheck { at: due.at.min(at).max(self.clock.elapsed()), is_late: false };
         }
     }
 
@@ -76,7 +67,7 @@ impl Run {
         let soon = pause < SOON;
         // Checks that found the same twice would find it again until something is over.
         let pause = if unchanged > 1 && !is_backfill { INTERVAL } else { pause };
-        let due = Due { at: self.clock.elapsed() + pause, is_late: pause > MINUTE };
+        let due = NextCheck { at: self.clock.elapsed() + pause, is_late: pause > MINUTE };
         let last = self.schedule.get_mut(work).map(|held| std::mem::replace(held, due));
         (soon, is_backfill || last.is_some_and(|last| last.is_late))
     }
