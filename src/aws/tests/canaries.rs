@@ -134,7 +134,7 @@ impl Stage {
             let (simulated, real) = (put.version.clone(), really.version.clone());
             self.canaries.0.lock().push(PutCanary { object, simulated, real });
         }
-        let content = |put: &WrittenCanary| json!(put.encrypted);
+        let content = |put: &WrittenCanary| json!({"encrypted": put.encrypted});
         (answers::read(&put, content), answers::read(&really, content))
     }
 
