@@ -46,7 +46,8 @@ pub struct Canaries(Mutex<Vec<PutCanary>>);
 impl Canaries {
     fn last(&self, back: usize) -> Option<PutCanary> {
         let all = self.0.lock();
-        all.len().checked_sub(1 + back).and_then(|index| all.get(index).cloned())
+        // Of fewer it is one of those that there are.
+        all.iter().rev().cycle().nth(back).cloned()
     }
 
     /// Versions of a bucket. An id is one of its bucket and its key.
