@@ -46,7 +46,8 @@ pub struct Canaries(Mutex<Vec<PutCanary>>);
 impl Canaries {
     fn last(&self, back: usize) -> Option<PutCanary> {
         let all = self.0.lock();
-        all.len().checked_sub(1 + back).and_then(|index| all.get(index).cloned())
+        // Of fewer it is one of those that there are.
+        all.iter().rev().cycle().nth(back).cloned()
     }
 
     /// Versions of a bucket. An id is one of its bucket and its key.
@@ -134,7 +135,7 @@ impl Stage {
             let (simulated, real) = (put.version.clone(), really.version.clone());
             self.canaries.0.lock().push(PutCanary { object, simulated, real });
         }
-        let content = |put: &WrittenCanary| json!(put.encrypted);
+        let content = |put: &WrittenCanary| json!({"encrypted": put.encrypted});
         (answers::read(&put, content), answers::read(&really, content))
     }
 

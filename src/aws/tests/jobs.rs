@@ -47,7 +47,7 @@ impl MadeJobs {
     /// The ids of a job; those of one that nobody made, where there is none.
     fn last(&self, back: usize) -> (String, String) {
         let all = self.0.lock();
-        let made = all.len().checked_sub(1 + back).and_then(|index| all.get(index).cloned());
+        let made = all.iter().rev().cycle().nth(back).cloned();
         made.unwrap_or_else(|| ("job-none".to_owned(), "00000000-0000-0000-0000-000000000000".to_owned()))
     }
 

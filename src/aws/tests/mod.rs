@@ -109,10 +109,10 @@ async fn random_programs_get_the_same_answers_from_the_simulated_aws_and_over_ht
         println!("{kind}: {done} of {all} acts succeeded");
         assert!(programs < PROGRAMS || (done > 0 && all > 0), "{kind} never succeeds");
     }
-    for status in ["Pending", "Completed", "Failed", "Absent"] {
+    for status in ["Completed", "Failed", "Absent"] {
         let found = answers.iter().filter(|(_, answer)| answer.as_str() == Some(status)).count();
         println!("{found} canaries were found {status}");
-        assert!(programs < PROGRAMS || status == "Pending" || found > 0, "no canary is {status}");
+        assert!(programs < PROGRAMS || found > 0, "no canary is {status}");
     }
 }
 

@@ -149,13 +149,30 @@ impl Draw<'_> {
         let arn = format!("arn:aws:s3:::{replicas}");
         let statements = bucket_policy::statements("S3Replication1", &[role.to_owned()], &arn, false);
         let policy = PolicyDocument::new(statements).to_value();
-        let configuration = Configuration { role: role.to_owned(), ..self.configuration() };
+        let to = self.one_of(&[replicas, self.names.copies.clone()]);
+        let owner = self.names.home_of(&to).1.to_owned();
+        let mut rule = self.rule(1);
+        rule.status = Switch::Enabled;
+        rule.filter = RuleFilter::default();
+        rule.kms_encrypted_objects = Switch::Disabled;
+        (rule.destination.bucket, rule.destination.kms_key) = (format!("arn:aws:s3:::{to}"), None);
+        (rule.destination.account, rule.destination.ownership) = (Some(owner), None);
+        let rules = BTreeMap::from([("rule-1".to_owned(), rule)]);
+        let configuration = Configuration { role: role.to_owned(), rules };
         let put = Step::PutReplication {
             bucket: self.right_address(&orders),
             configuration,
             lacking: Default::default(),
         };
-        vec![Act::WritePolicy(self.right_address(&replicas), Some(policy)), Act::Execute(put)]
+        let replicas = self.names.replicas.clone();
+        let canary = CanaryAct::Put(self.canary_object());
+        let mut acts = vec![Act::WritePolicy(self.right_address(&replicas), Some(policy)), Act::Execute(put)];
+        if self.once_in(4) {
+            // Then nothing arrives.
+            acts.push(Act::Execute(Step::DeleteRolePolicy { role: ROLES[0].to_owned() }));
+        }
+        acts.extend([Act::Canary(canary), Act::Canary(CanaryAct::ReadStatus { back: 0 })]);
+        acts
     }
 
     fn act(&mut self) -> Act {

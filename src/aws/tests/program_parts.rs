@@ -36,7 +36,7 @@ impl Draw<'_> {
         }
     }
 
-    fn canary_object(&mut self) -> CanaryObject {
+    pub(super) fn canary_object(&mut self) -> CanaryObject {
         let orders = self.names.orders.clone();
         let bucket = if self.once_in(4) { self.address() } else { self.right_address(&orders) };
         let prefix = self.one_of(&["", "logs/", "a&<b", "other/"]);
