@@ -177,8 +177,8 @@ impl Draw<'_> {
 
     fn act(&mut self) -> Act {
         match self.rng.u8(0..150) {
-            100..118 => Act::Canary(self.canary()),
-            118..136 => Act::Job(self.job()),
+            100..116 => Act::Canary(self.canary()),
+            116..136 => Act::Job(self.job()),
             136..144 => Act::Connection(self.connection()),
             144..150 => Act::ReadRole { name: self.role(), with_policy: self.once_in(2) },
             0..52 => Act::Execute(self.step()),

@@ -62,7 +62,7 @@ impl Draw<'_> {
             7..11 => JobAct::Describe { back, address: self.job_address() },
             11..14 => {
                 let address = self.job_address();
-                JobAct::Find(address, format!("backfill-{}", self.rng.u8(0..4)))
+                JobAct::Find(address, format!("backfill-{}", self.rng.u8(0..2)))
             }
             14..18 => {
                 let update = self.one_of(&[JobUpdate::Confirm, JobUpdate::Cancel]);
@@ -75,7 +75,7 @@ impl Draw<'_> {
     }
 
     fn job_request(&mut self) -> JobRequest {
-        let number = self.rng.u8(0..4);
+        let number = self.rng.u8(0..2);
         let source = format!("arn:aws:s3:::{}", self.names.orders);
         let report =
             JobReport { bucket: source.clone(), prefix: "reports".to_owned(), scope: ReportScope::All };
