@@ -84,12 +84,12 @@ async fn follow(
     (typed, shown): (&'static str, &mut Shown),
 ) -> Result<Option<String>, StatusError> {
     let mut wait = Wait::begin(args.timeout, Clock::System);
-    let mut held = Held::default();
+    let mut held = HeldObjects::default();
     let replications = kubernetes.follow_replications(&args.scope, args.name.as_deref());
     let backfills = kubernetes.follow_backfills(&args.scope);
     let mut heard = std::pin::pin!(stream::select(
-        replications.map(|news| (Kind::Replication, news)),
-        backfills.map(|news| (Kind::Backfill, news)),
+        replications.map(|news| (WatchedKind::Replication, news)),
+        backfills.map(|news| (WatchedKind::Backfill, news)),
     ));
     // As long as it takes: a list of many pages over a slow connection is no failure.
     while !held.is_known() {
@@ -117,24 +117,24 @@ async fn follow(
 
 /// Which of the two kinds news are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum WatchedKind {
     Replication,
     Backfill,
 }
 
 /// What the API server reports of a kind.
-type Heard = (Kind, Result<News, KubernetesError>);
+type Heard = (WatchedKind, Result<News, KubernetesError>);
 
 /// What the cluster holds, by the namespace and the name; `None`: it has not answered yet.
 #[derive(Default)]
-struct Held {
+struct HeldObjects {
     /// The kinds of which an answer has come.
-    answered: BTreeSet<Kind>,
+    answered: BTreeSet<WatchedKind>,
     replications: Option<BTreeMap<(String, String), FoundObject<BucketReplication>>>,
     backfills: Option<BTreeMap<(String, String), DynamicObject>>,
 }
 
-impl Held {
+impl HeldObjects {
     fn is_known(&self) -> bool {
         self.replications.is_some() && self.backfills.is_some()
     }
@@ -158,7 +158,7 @@ impl Held {
         let news = match news? {
             News::Silent(error) if !self.answered.contains(&kind) => return Err(error),
             // The state of the replications is what is watched.
-            News::Silent(error) if kind == Kind::Replication => {
+            News::Silent(error) if kind == WatchedKind::Replication => {
                 let is_new = wait.silence().is_none();
                 wait.unheard(error.to_string());
                 return Ok(is_new);
@@ -167,13 +167,13 @@ impl Held {
             news => news,
         };
         self.answered.insert(kind);
-        let is_heard_again = kind == Kind::Replication && wait.silence().is_some();
-        if kind == Kind::Replication {
+        let is_heard_again = kind == WatchedKind::Replication && wait.silence().is_some();
+        if kind == WatchedKind::Replication {
             wait.heard();
         }
         let is_changed = match kind {
-            Kind::Replication => apply(&mut self.replications, news, found),
-            Kind::Backfill => apply(&mut self.backfills, news, |object| object),
+            WatchedKind::Replication => apply(&mut self.replications, news, found),
+            WatchedKind::Backfill => apply(&mut self.backfills, news, |object| object),
         };
         Ok(is_changed || is_heard_again)
     }
@@ -203,7 +203,7 @@ fn apply<T>(
 /// Returns once there is something to show: a change, with those that follow at once; other ages; or the end of the wait.
 async fn next_picture(
     heard: &mut (impl Stream<Item = Heard> + Unpin),
-    held: &mut Held,
+    held: &mut HeldObjects,
     wait: &mut Wait,
 ) -> Result<(), StatusError> {
     loop {

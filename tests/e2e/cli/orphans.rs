@@ -324,7 +324,7 @@ async fn a_role_that_is_taken_over_during_the_deletion_is_left() -> Result<()> {
 async fn a_role_with_policies_of_others_stays_and_is_named_with_the_command_that_helps() -> Result<()> {
     let world = World::new("orphans-blocked").await?;
     role_at(&world, "/s3-replication/", "kept", &[]).await?;
-    let document = r#"{"Version": "2012-10-17", "Statement": []}"#;
+    let document = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"}]}"#;
     for policy in ["s3-replication", "by-hand"] {
         let put = world.iam().put_role_policy().role_name("kept").policy_name(policy);
         put.policy_document(document).send().await?;

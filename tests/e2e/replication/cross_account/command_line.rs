@@ -119,7 +119,7 @@ async fn a_bucket_of_an_account_is_imported_as_its_identity_and_changes_nothing(
     };
     // What the AwsAccount does not allow would be refused once it is applied.
     let (code, printed, error) = import(&two.abroad, &world.namespace).await?;
-    assert_eq!((code, printed.as_str()), (Some(1), ""), "{error}");
+    assert_eq!((code, printed.as_str()), (Some(2), ""), "{error}");
     let refused = [&two.destination, "rules[ReplicateToEU].destination.account", &two.abroad, &world.account];
     assert!(refused.iter().all(|part| error.contains(*part)), "{error}");
     patch_account(world, &two.abroad, json!({"spec": {"destinationAccounts": [world.account]}})).await?;
