@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, Args, Command, ValueHint};
 use clap_complete::Shell;
 
-use crate::cli::kubernetes::{ClusterArgs, KubeArgs};
+use crate::cli::kubernetes::{ClusterArgs, KubeArgs, Named};
 use crate::cli::output::{PrintError, print};
 
 /// What kubectl's completion adds to a list of words: complete with files if none fits, or not
@@ -122,16 +122,6 @@ impl<'a> Line<'a> {
         let is_name = self.command.get_positionals().find(is_of_names).is_some_and(takes_more);
         (is_name && !self.last.starts_with('-')).then_some(Named::Replication)
     }
-}
-
-/// Of what a word may be the name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Named {
-    Replication,
-    Backfill,
-    Account,
-    Namespace,
-    Context,
 }
 
 /// Of what the last word is the name, where it is one, and the cluster that the words before it name.

@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
-use kube::api::{DynamicObject, ListParams, WatchEvent, WatchParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, WatchEvent, WatchParams};
 use kube::{Api, ResourceExt};
 
-use crate::cli::kubernetes::{KubernetesError, PAGE, may_pass, request};
+use crate::api::BucketReplication;
+use crate::cli::kubernetes::{
+    Kubernetes, KubernetesError, PAGE, ScopeArgs, backfill_kind, may_pass, request,
+};
 use crate::runtime::clock::Clock;
 
 /// The code of a version that the API server keeps no longer.
@@ -46,8 +49,33 @@ pub struct Followed {
     pub is_optional: bool,
 }
 
+impl Kubernetes {
+    /// The resources of a scope, or one of them, and each change of them.
+    pub fn follow_replications(
+        &self,
+        scope: &ScopeArgs,
+        name: Option<&str>,
+    ) -> impl Stream<Item = Result<News, KubernetesError>> + use<> {
+        let api = self.scoped(scope, &ApiResource::erase::<BucketReplication>(&()));
+        let fields = name.map(|name| format!("metadata.name={name}"));
+        let labels = scope.selector.clone();
+        follow(Followed { api, fields, labels, plural: "BucketReplications", is_optional: false })
+    }
+
+    /// The backfills of a scope, and each change of them. There are none where the cluster does not have the kind, or the
+    /// user may not list it.
+    pub fn follow_backfills(
+        &self,
+        scope: &ScopeArgs,
+    ) -> impl Stream<Item = Result<News, KubernetesError>> + use<> {
+        let api = self.scoped(scope, &backfill_kind());
+        let plural = "ReplicationBackfills";
+        follow(Followed { api, fields: None, labels: None, plural, is_optional: true })
+    }
+}
+
 /// Follows objects.
-pub fn follow(followed: Followed) -> impl Stream<Item = Result<News, KubernetesError>> {
+fn follow(followed: Followed) -> impl Stream<Item = Result<News, KubernetesError>> {
     let clock = Clock::System;
     let follower = Follower { followed, clock, next: Next::begin(), pause: Duration::ZERO };
     stream::unfold(Some(follower), |follower| async move {
@@ -244,7 +272,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::cli::kubernetes::ScopeArgs;
     use crate::cli::kubernetes::tests::{answering, answering_within, list};
 
     fn gone() -> Value {

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
-use futures::Stream;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -18,8 +17,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::api::{AwsAccount, BucketReplication, GROUP, REQUESTED_AT};
-use crate::cli::completions::Named;
-use crate::cli::following::{Followed, News, follow};
 use crate::cli::shell::{about_cluster, word};
 use crate::ports::kube_error::describe;
 
@@ -31,6 +28,16 @@ const LONGEST_ANSWER: Duration = Duration::from_secs(30);
 
 /// The manager of the fields that the command line writes.
 const MANAGER: &str = "kubectl-s3replication";
+
+/// Of what a word may be the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    Replication,
+    Backfill,
+    Account,
+    Namespace,
+    Context,
+}
 
 /// Which cluster: the flags of kubectl.
 #[derive(Clone, Debug, Default, Args)]
@@ -280,7 +287,7 @@ impl Kubernetes {
     }
 
     /// The objects of a kind as the API server holds them: some may be of another version.
-    fn scoped(&self, scope: &ScopeArgs, kind: &ApiResource) -> Api<DynamicObject> {
+    pub(super) fn scoped(&self, scope: &ScopeArgs, kind: &ApiResource) -> Api<DynamicObject> {
         match scope.all_namespaces {
             true => Api::all_with(self.client.clone(), kind),
             false => Api::namespaced_with(self.client.clone(), &self.namespace, kind),
@@ -310,29 +317,6 @@ impl Kubernetes {
         let listed = pages(&api, params).await.map_err(request("list BucketReplications"))?;
         let version = listed.metadata.resource_version.unwrap_or_default();
         Ok((listed.items.into_iter().map(found).collect(), version))
-    }
-
-    /// The resources of a scope, or one of them, and each change of them.
-    pub fn follow_replications(
-        &self,
-        scope: &ScopeArgs,
-        name: Option<&str>,
-    ) -> impl Stream<Item = Result<News, KubernetesError>> + use<> {
-        let api = self.scoped(scope, &ApiResource::erase::<BucketReplication>(&()));
-        let fields = name.map(|name| format!("metadata.name={name}"));
-        let labels = scope.selector.clone();
-        follow(Followed { api, fields, labels, plural: "BucketReplications", is_optional: false })
-    }
-
-    /// The backfills of a scope, and each change of them. There are none where the cluster does not have the kind, or the
-    /// user may not list it.
-    pub fn follow_backfills(
-        &self,
-        scope: &ScopeArgs,
-    ) -> impl Stream<Item = Result<News, KubernetesError>> + use<> {
-        let api = self.scoped(scope, &backfill_kind());
-        let plural = "ReplicationBackfills";
-        follow(Followed { api, fields: None, labels: None, plural, is_optional: true })
     }
 
     /// What to print where a scope has no resource: it may be the wrong namespace.
@@ -505,7 +489,7 @@ impl Kubernetes {
     }
 }
 
-fn backfill_kind() -> ApiResource {
+pub(super) fn backfill_kind() -> ApiResource {
     let kind = GroupVersionKind::gvk(GROUP, "v1alpha1", "ReplicationBackfill");
     ApiResource::from_gvk_with_plural(&kind, "replicationbackfills")
 }

@@ -42,8 +42,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::cli::completions::Named;
 use crate::cli::invocation::Program;
+use crate::cli::kubernetes::Named;
 use crate::cli::output::Format;
 use crate::replication::Failure;
 
