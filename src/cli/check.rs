@@ -110,6 +110,12 @@ pub async fn check(args: CheckArgs, typed: &'static str) -> Result<ExitCode, Che
     Ok(exit_code(&views))
 }
 
+/// The form for programs.
+#[cfg(test)]
+pub fn json_sample() -> serde_json::Value {
+    serde_json::to_value(crate::cli::fleet::samples::full()).unwrap()
+}
+
 /// The check that was asked for.
 struct Wanted<'a> {
     name: &'a str,

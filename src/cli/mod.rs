@@ -286,6 +286,7 @@ mod tests {
     fn printed_for_programs() -> BTreeMap<&'static str, Value> {
         BTreeMap::from([
             ("status", status::json_sample()),
+            ("check", check::json_sample()),
             ("map", map::json_sample()),
             ("report", report::json_sample()),
             ("orphans", orphans::json_sample()),

@@ -130,9 +130,11 @@ async fn delete<C: Cloud, K: Cluster>(
             removals.push((removal.acted_here(), removal.run(cx).await));
         }
     }
-    // In an account where the resource never acted the operator may not be permitted to read.
+    // In an account where the resource never acted the operator may not be permitted to read, or may have no identity.
     let elsewhere = |acted: bool, stop: &Stop| {
-        !acted && matches!(stop, Stop::Refused(refusal) if refusal.reason == Reason::AccessDenied)
+        let is_out_of_reach =
+            |refusal: &Refusal| matches!(refusal.reason, Reason::AccessDenied | Reason::AccountMismatch);
+        !acted && matches!(stop, Stop::Refused(refusal) if is_out_of_reach(refusal))
     };
     let one_succeeded = removals.iter().any(|(_, result)| result.is_ok());
     let mut refusals: Vec<Refusal> = Vec::new();
