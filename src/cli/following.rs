@@ -3,6 +3,9 @@
 //! In: an API, and which of its objects. Out: a stream of [`News`], which ends with an error that no other try would
 //! avoid. All are listed again only where the API server does not keep the changes since the last answer any longer. The
 //! limit of time is that of the client, for each request: a list of many pages may take as long as it needs.
+//!
+//! kube's own watcher lists and watches too. It yields nothing for a bookmark or for a watch that begins again, so that a
+//! command could not say that the API server answers again while nothing changes.
 
 use std::time::Duration;
 

@@ -344,4 +344,13 @@ mod tests {
             Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
     }
+
+    #[test]
+    fn an_earlier_report_takes_no_flag_that_would_choose_other_resources() {
+        for flag in ["-A", "-n data", "-l team=a", "--without-aws"] {
+            let line = format!("s3-replication-operator report --from report.json {flag}");
+            let refused = Cli::try_parse_from(line.split(' ')).unwrap_err();
+            assert_eq!(refused.kind(), clap::error::ErrorKind::ArgumentConflict, "{flag}");
+        }
+    }
 }

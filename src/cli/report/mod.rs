@@ -22,7 +22,7 @@ use crate::cli::aws_args::AwsArgs;
 use crate::cli::aws_failure::explain;
 use crate::cli::counted::counted;
 use crate::cli::fleet::{Pointers, ReplicationView, RunbookArgs, view_all};
-use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
+use crate::cli::kubernetes::{ClusterArgs, KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
 use crate::cli::output::{Format, PrintError, complain, formatted, print};
 use crate::cli::progress::ProgressLine;
 use crate::cli::reach::{AccountsArgs, NoSuchAccount, Reached, reach};
@@ -40,7 +40,7 @@ pub struct ReportArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
     /// Print an earlier report, which was written with -o json, in another format; calls neither the cluster nor AWS
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["selector", "all_namespaces", "without_aws"])]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["selector", "all_namespaces", "namespace", "without_aws"])]
     from: Option<PathBuf>,
     /// Report the resources alone, and call AWS for nothing: the buckets that do not replicate are then not reported
     #[arg(long)]
@@ -52,7 +52,10 @@ pub struct ReportArgs {
     #[command(flatten)]
     accounts: AccountsArgs,
     #[command(flatten)]
-    kubernetes: KubeArgs,
+    cluster: ClusterArgs,
+    /// Namespace: only its resources are reported; absent: those of all namespaces
+    #[arg(long, short, help_heading = "Kubernetes")]
+    namespace: Option<String>,
     #[command(flatten)]
     aws: AwsArgs,
 }
@@ -114,10 +117,11 @@ fn earlier(file: &Path) -> Result<FleetReport, ReportError> {
 
 /// A report of the cluster and the accounts as they are now.
 async fn present(args: &ReportArgs, typed: &'static str) -> Result<FleetReport, ReportError> {
-    let kubernetes = args.kubernetes.connect().await?;
+    let flags = KubeArgs { cluster: args.cluster.clone(), namespace: args.namespace.clone() };
+    let kubernetes = flags.connect().await?;
     // A report is about the fleet, unless a namespace was named.
     let scope = ScopeArgs {
-        all_namespaces: args.scope.all_namespaces || args.kubernetes.named_namespace().is_none(),
+        all_namespaces: args.scope.all_namespaces || flags.named_namespace().is_none(),
         selector: args.scope.selector.clone(),
     };
     let (found, _) = kubernetes.list(&scope).await?;

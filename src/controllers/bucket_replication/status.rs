@@ -50,15 +50,8 @@ pub async fn conclude<C, K: Cluster>(
         return Ok(Action::await_change());
     }
     let turn = turns::after_check(&target.key.uid, schedule.interval, cx.clock.since_epoch());
-    let after = target.memory.after_check(pace(report), schedule.interval, turn);
+    let after = target.memory.after_check(report.reason_of_next_check(), schedule.interval, turn);
     Ok(Action::requeue(schedule.retry.map_or(after, |retry| retry.min(after))))
-}
-
-/// The reason that decides when the next check is. A read without an answer is tried again soon, also where `Ready` waits for
-/// an interval.
-fn pace(report: &StatusReport) -> Reason {
-    let waits = !report.reason.is_transient() && !report.reason.is_foreign();
-    report.unanswered.filter(|_| waits).unwrap_or(report.reason)
 }
 
 /// Reports a refusal.

@@ -42,7 +42,7 @@ pub async fn delete<C: Cloud, K: Cluster>(
     }
     let part = |name: &str| live.data.get(name).cloned().unwrap_or_default();
     let spec = subject.spec.cloned().unwrap_or_else(|| readable_spec(&part("spec")));
-    recall(subject, &part("status"), &spec, cx)?;
+    read_status(subject, &part("status"), &spec, cx)?;
     let over = subject.status.finished_at.is_some();
     require_writes(subject, over, cx)?;
     if !over {
@@ -91,7 +91,7 @@ fn readable_spec(held: &Value) -> ReplicationBackfillSpec {
 
 /// Reads what the status says of the job and its role, where it can be read; the rest follows from the backfill and from
 /// its replication.
-fn recall<C, K>(
+fn read_status<C, K>(
     subject: &mut BackfillObject<'_>,
     held: &Value,
     spec: &ReplicationBackfillSpec,

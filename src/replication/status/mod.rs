@@ -42,10 +42,19 @@ use crate::replication::step::Step;
 pub struct StatusReport {
     pub status: BucketReplicationStatus,
     pub events: Vec<Event>,
-    /// The reason of `Ready`, which decides when the next check is.
+    /// The reason of `Ready`.
     pub reason: Reason,
     /// Why AWS gave no answer to a read, be it that `Ready` does not need the answer: the next check is soon.
     pub unanswered: Option<Reason>,
+}
+
+impl StatusReport {
+    /// The reason that decides when the next check is. A read without an answer is tried again soon, also where `Ready` waits
+    /// for an interval.
+    pub fn reason_of_next_check(&self) -> Reason {
+        let waits = !self.reason.is_transient() && !self.reason.is_foreign();
+        self.unanswered.filter(|_| waits).unwrap_or(self.reason)
+    }
 }
 
 /// Reports a check that was observed and planned, and perhaps applied.
