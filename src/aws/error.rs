@@ -133,7 +133,7 @@ fn region_of_constraint(message: &str) -> Option<String> {
     is_region(region).then(|| region.to_owned())
 }
 
-/// What a failure says where S3 has named another Region.
+/// The words of a failure where S3 has named another Region.
 const ELSEWHERE: &str = "the bucket is in ";
 
 /// The Region that S3 has named in the answer of a failed call.

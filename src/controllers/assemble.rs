@@ -21,7 +21,7 @@ use crate::runtime::tracker::ReconcileTracker;
 use crate::runtime::triggers::Triggers;
 use crate::telemetry::{EventMetrics, Metrics};
 
-/// What the controllers are made of.
+/// The parts that the controllers are made of.
 pub struct Parts<C, K> {
     pub cloud: Arc<C>,
     pub cluster: Arc<K>,

@@ -28,7 +28,7 @@ use crate::runtime::store::{Change, Keeping, Key, Store};
 /// The longest that `AwsAccount` resources are relied on while their watch only fails.
 const MAX_UNSEEN: Duration = Duration::from_secs(60);
 
-/// What a `BucketReplication` is found by.
+/// A key by which a `BucketReplication` is found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ReplicationKey {
     /// The source bucket.
@@ -173,7 +173,7 @@ impl Index {
         self.backfills_of(replication).iter().filter_map(|backfill| completed_at(backfill)).max()
     }
 
-    /// What the completed backfills of a replication replicated of what had failed, oldest first.
+    /// The failures that the completed backfills of a replication retried, oldest first.
     pub fn retried_failures(&self, replication: &Key) -> Vec<RetriedFailures> {
         self.backfills_of(replication).iter().filter_map(|backfill| retried_failures_of(backfill)).collect()
     }
@@ -277,7 +277,7 @@ pub fn completed_at(object: &GuardedBackfill) -> Option<Timestamp> {
     (ready.status == "True").then(|| status.finished_at.as_ref().map(|time| time.0)).flatten()
 }
 
-/// What a backfill that completed without a failure replicated of what had failed.
+/// The failures that a backfill retried, if it completed without a failure.
 pub fn retried_failures_of(object: &GuardedBackfill) -> Option<RetriedFailures> {
     let completed = completed_at(object)?;
     let backfill = object.0.as_ref().ok()?;

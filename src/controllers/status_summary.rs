@@ -10,7 +10,7 @@ use crate::api::{BucketReplicationStatus, ConditionType, Reason, RuleHealth};
 use crate::controllers::Guarded;
 use crate::telemetry::ArrivalSample;
 
-/// What the status of a resource says.
+/// The summary of a resource's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusSummary {
     /// The reason of Ready.

@@ -19,7 +19,7 @@ use crate::mutants::{Mutant, is_on};
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html>).
 pub const MAX_BUCKET_POLICY: usize = 20 * 1024;
 
-/// What a role needs to make the owner of a bucket that of the replicas in it.
+/// The action that a role needs to make the owner of a bucket the owner of the replicas in it.
 pub const OVERRIDE_OWNER: &str = "s3:ObjectOwnerOverrideToBucketOwner";
 
 /// The beginning of every Sid, and the length of the digest after it.

@@ -1,7 +1,7 @@
 //! Adds to a policy what it lacks.
 //!
-//! In: a document as IAM holds it, and the one that is desired. Out: a document that grants both; none where the held one
-//! grants all that is desired. What the held one allows stays, because it is not known what relies on it.
+//! In: a document as IAM holds it, and the one that is desired. Out: a document that grants both; none where the held
+//! one grants all that is desired. All permissions of the held one stay, because others may rely on them.
 
 use serde_json::{Value, json};
 

@@ -8,7 +8,7 @@
 pub fn covers(pattern: &str, other: &str) -> bool {
     let (pattern, other): (Vec<char>, Vec<char>) = (pattern.chars().collect(), other.chars().collect());
     let (mut at, mut of) = (0, 0);
-    // The last `*`, and up to where of the other pattern it stands for.
+    // The last `*`, and the position in the other pattern up to which it matches.
     let mut star: Option<(usize, usize)> = None;
     while let Some(char) = other.get(of) {
         match pattern.get(at) {
@@ -36,7 +36,7 @@ pub fn covers(pattern: &str, other: &str) -> bool {
 /// Whether there is a text that both patterns match.
 pub fn overlap(one: &str, other: &str) -> bool {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    // By how much of `other` was matched: whether what was matched of `one` can match that too.
+    // For each prefix of `other`: whether it overlaps with the prefix of `one` that was read so far.
     let mut row = vec![true];
     row.extend(other.iter().scan(true, |all, char| {
         *all &= *char == '*';

@@ -18,7 +18,7 @@ use crate::iam::digest::sha256_prefix;
 /// The length of a configuration's digest, in hexadecimal: long enough that nobody finds another configuration with it.
 const DIGEST: usize = 32;
 
-/// What a source bucket holds: the role and the rules by ID (their order means nothing to S3).
+/// The configuration of a source bucket: the role and the rules by ID (their order means nothing to S3).
 ///
 /// Its serialized form and that of its rules go into digests that statuses remember: a renamed key would make every
 /// configuration look like another. [`for_programs`] serializes it for people's programs.

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use crate::replication::configuration::Configuration;
 
-/// What rules lack. Destinations are named by their buckets: rules of one bucket are decided together, because objects
-/// that one of them no longer takes would go by another one.
+/// The permissions and settings that rules lack. Destinations are named by their buckets: rules of one bucket are
+/// decided together, because objects that one of them no longer takes would go by another one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lacking {
     /// The role does not trust S3.

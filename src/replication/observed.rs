@@ -174,8 +174,8 @@ impl Observed {
             .find(|failure| failure.class != FailureClass::Denied && failure.class.reason().is_no_answer())
     }
 
-    /// The keys of replicas of which the state could not be read, by ARN, but for denials: S3 may use a key all the same
-    /// that the operator may not read.
+    /// The keys of replicas whose state could not be read, by ARN. Denials are left out, because S3 may use a key that
+    /// the operator may not read.
     pub fn unread_keys(&self) -> impl Iterator<Item = (&str, &Failure)> + Clone {
         let unread = self.keys.iter().filter_map(|(arn, read)| Some((arn.as_str(), read.as_ref().err()?)));
         unread.filter(|(_, failure)| failure.class != FailureClass::Denied)

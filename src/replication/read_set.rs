@@ -55,7 +55,7 @@ impl BucketRef {
     }
 }
 
-/// What to read.
+/// The things in AWS to read.
 #[derive(Clone, Debug)]
 pub struct ReadSet {
     pub source: BucketRef,
@@ -76,7 +76,7 @@ pub struct ReadSet {
 }
 
 impl ReadSet {
-    /// What to read for a resource. `fresh`: share no read with other checks, because this check was requested.
+    /// Selects what to read for a resource. `fresh`: share no read with other checks, because this check was requested.
     pub fn of(replication: &Replication<'_>, fresh: bool) -> ReadSet {
         let Replication { spec, status, id, accounts } = *replication;
         let seen = status.source.iter().chain(&status.destinations);

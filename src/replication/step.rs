@@ -28,7 +28,7 @@ pub fn is_in_trust_policy(path: &str) -> bool {
 /// The name of the inline policy the operator keeps on a managed role.
 pub const ROLE_POLICY_NAME: &str = "s3-replication";
 
-/// What a new role is made of.
+/// The parts of a new role.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleDocuments {
@@ -52,7 +52,7 @@ pub enum Step {
     UpdateTrustPolicy {
         role: String,
         document: String,
-        /// The document lets others in too who are let in now: it only adds.
+        /// The document still admits the other principals that the present one admits: it only adds.
         expands: bool,
     },
     PutPermissionsBoundary {
@@ -90,7 +90,7 @@ pub enum Step {
         bucket: BucketAddress,
         #[serde(serialize_with = "for_programs")]
         configuration: Configuration,
-        /// What its rules wait for.
+        /// The permissions and settings that its rules wait for.
         #[serde(skip)]
         lacking: Lacking,
     },

@@ -45,10 +45,10 @@ const WATCH_TIMEOUT: u32 = 90;
 /// Taints").
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// What the runtime must know of a kind.
+/// A kind, as the runtime must know it.
 pub trait Controller: Send + Sync + 'static {
     type Kind: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static;
-    /// What objects of the kind are found by.
+    /// The key by which objects of the kind are found.
     type IndexKey: Eq + Hash + Debug + Send + Sync + 'static;
     /// The values that are read of all objects of the kind at once.
     type Summary: Debug + Send + Sync + 'static;

@@ -59,7 +59,7 @@ enum QueueState {
 struct Bulkhead {
     /// Permits taken, by urgency.
     running: [usize; 2],
-    /// What waits for a permit, by urgency.
+    /// The objects that wait for a permit, by urgency.
     ready: [RoundRobin; 2],
 }
 

@@ -19,7 +19,7 @@ struct WaitingNamespace {
     objects: BTreeMap<Ticket, Key>,
 }
 
-/// What waits, by namespace. A namespace of which nothing waits takes no memory.
+/// The objects that wait, by namespace. A namespace without a waiting object takes no memory.
 #[derive(Debug, Default)]
 pub struct RoundRobin {
     namespaces: HashMap<Arc<str>, WaitingNamespace>,

@@ -20,7 +20,7 @@ struct ReportedReason {
 struct TrackerEntry {
     /// Since when this process is responsible for the resource.
     since: Instant,
-    /// What the reconcile that runs has reported so far.
+    /// The reason that the running reconcile has reported so far.
     reported: Option<ReportedReason>,
     /// When AWS was last read for the resource.
     checked: Option<Instant>,

@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 /// The pause after an error of the listener, such as a lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What the clients of one port may take of this process.
+/// The limits on the clients of one port.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
     /// Connections at the same time.

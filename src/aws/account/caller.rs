@@ -18,7 +18,7 @@ use crate::replication::observed::Read;
 use crate::replication::{Failure, FailureClass};
 
 /// Answers of STS, by the version of the credentials that they are about. Callers that ask at once share one answer,
-/// be it a failure.
+/// also a failure.
 #[derive(Clone, Debug)]
 pub struct CallerCache(Cache<u64, (Instant, CallerIdentity)>);
 

@@ -23,7 +23,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 const MAX_PAUSE: Duration = Duration::from_secs(15);
 
-/// More services and Regions than AWS has. Specs name Regions, and a made-up one never answers.
+/// More services and Regions than AWS has. Specs may name Regions that do not exist, and such a Region never answers.
 const CAPACITY: usize = 256;
 
 /// The services of one account that failed last, by Region. A service without a failure has no entry.

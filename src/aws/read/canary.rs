@@ -27,7 +27,7 @@ pub const LIST_VERSIONS: &str = "s3:ListBucketVersions";
 const GET_OBJECT_LOCK: &str = "s3:GetBucketObjectLockConfiguration";
 const GET_ENCRYPTION: &str = "s3:GetEncryptionConfiguration";
 
-/// What decides whether a canary may be written, read of all buckets at once.
+/// Reads the facts that decide whether a canary may be written, of all buckets at once.
 pub async fn observe_for_canary(
     clients: &ResourceClients,
     source: &BucketAddress,

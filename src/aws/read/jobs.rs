@@ -105,7 +105,7 @@ pub async fn find_job(aws: &AwsClient, address: &JobAddress, description: &str) 
 pub struct JobSearch<'a> {
     account: &'a str,
     description: &'a str,
-    /// What asks for the next page.
+    /// The token that asks for the next page.
     token: Option<String>,
     pages: usize,
 }
@@ -115,7 +115,7 @@ impl<'a> JobSearch<'a> {
         JobSearch { account, description, token: None, pages: 0 }
     }
 
-    /// What asks for the next page; `None` for the first one.
+    /// The token that asks for the next page; `None` for the first one.
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }

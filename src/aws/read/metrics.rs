@@ -61,7 +61,7 @@ pub struct MetricPages<'a> {
     region: &'a str,
     /// In the order of the series.
     answers: Vec<SeriesAnswer>,
-    /// What asks for the next page.
+    /// The token that asks for the next page.
     token: Option<String>,
     pages: usize,
 }
@@ -74,7 +74,7 @@ impl<'a> MetricPages<'a> {
         MetricPages { request, region, answers, token: None, pages: 0 }
     }
 
-    /// What asks for the next page; `None` for the first one.
+    /// The token that asks for the next page; `None` for the first one.
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
@@ -162,7 +162,7 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    /// What an answer under this id says of the one series that was asked for.
+    /// The answer to the one requested series, where CloudWatch answers under this id.
     fn read(id: &str, seconds: &[i64]) -> SeriesAnswer {
         let series = Series {
             source: "orders".to_owned(),

@@ -62,7 +62,7 @@ pub async fn observe(clients: &ResourceClients, read_set: &ReadSet) -> Observed 
     }
 }
 
-/// What the first round trip yields; it is left out when every bucket's Region is known.
+/// The answers of the first round trip, which is left out when every bucket's Region is known.
 struct LocatedBuckets {
     source: Located,
     /// In the order of the read set.
@@ -106,7 +106,7 @@ async fn locate_all(clients: &ResourceClients, caller: &Caller, read_set: &ReadS
     LocatedBuckets { source, destinations, role }
 }
 
-/// What the main round trip yields.
+/// The answers of the main round trip.
 struct ReadAll {
     source: ObservedBucket,
     destinations: BTreeMap<String, ObservedBucket>,

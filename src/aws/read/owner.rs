@@ -27,7 +27,7 @@ pub enum Head {
     Failed(Failure),
 }
 
-/// Whose a bucket is, after S3 denied a call that named its owner.
+/// The owner of a bucket, after S3 denied a call that named the expected owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BucketOwnership {
     /// It belongs to the expected account, and only the action is denied.
@@ -52,7 +52,7 @@ pub fn judge_owner(expecting: &Head, without: Option<&Head>) -> BucketOwnership 
     }
 }
 
-/// Asks S3 whose a bucket is, for an answer of `HeadBucket` that names the expected owner.
+/// Asks S3 for the owner of a bucket, after an answer of `HeadBucket` with the expected owner.
 pub async fn ask_owner(aws: &AwsClient, region: &str, bucket: &str, expecting: &Head) -> BucketOwnership {
     match expecting {
         Head::Denied { .. } => judge_owner(expecting, Some(&head(aws, region, bucket, None).await)),

@@ -21,7 +21,7 @@ pub const PUT_OBJECT: &str = "s3:PutObject";
 /// The action that deleting a version needs.
 pub const DELETE_VERSION: &str = "s3:DeleteObjectVersion";
 
-/// What a canary holds, for the person who finds one.
+/// The content of a canary, for the person who finds one.
 const BODY: &[u8] =
     b"s3-replication-operator wrote this object to prove that objects arrive, and deletes it.\n";
 

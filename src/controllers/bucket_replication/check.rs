@@ -29,7 +29,7 @@ use crate::replication::status::{self, StatusContext, StatusReport};
 use crate::replication::{Account, Accounts, Assessment, Failure, ReadSet, Refusal, assess};
 use crate::runtime::store::Key;
 
-/// What a check found.
+/// The result of a check.
 pub struct Checked {
     pub report: StatusReport,
     /// The status that was written last before a write to AWS.
@@ -105,7 +105,8 @@ async fn connect_to_all<C: Cloud, K: Cluster>(
     Ok(connected)
 }
 
-/// A resource that was never applied has nothing to keep, and waits for all of its accounts.
+/// A resource that was never applied replicates nothing yet, so that its first check waits until all of its accounts
+/// can be reached.
 fn require_reached_at_first(
     unreached: &BTreeMap<String, Failure>,
     status: &BucketReplicationStatus,

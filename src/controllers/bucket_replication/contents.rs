@@ -19,7 +19,7 @@ use crate::replication::{Configuration, Observed, ObservedRole, PlanInput, Step,
 /// The hash of what each setting holds. A setting that could not be read is left out.
 pub type Contents = HashMap<SettingHash, u64>;
 
-/// What a setting held before a write, and holds after it. `None`: that is not known.
+/// The contents of a setting before and after a write. `None`: it is not known.
 #[derive(Clone, Copy, Debug)]
 pub struct Replaced {
     pub setting: SettingHash,
@@ -32,7 +32,7 @@ pub fn setting_of_configuration(bucket: &str) -> SettingHash {
     setting(AwsResource::ReplicationConfiguration, bucket)
 }
 
-/// What a check observed.
+/// The contents that a check observed.
 pub fn contents(input: &PlanInput<'_>) -> Contents {
     let Observed { source, destinations, configuration, role, former_roles, bucket_policies, .. } =
         input.observed;
@@ -93,7 +93,7 @@ pub fn absent<'a>(
     held
 }
 
-/// What the steps that were done replaced, in their order.
+/// The settings that the completed steps replaced, in their order.
 pub fn replaced(input: &PlanInput<'_>, outcome: &Outcome) -> Vec<Replaced> {
     let mut held = contents(input);
     let mut all = Vec::new();

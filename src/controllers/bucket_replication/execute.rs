@@ -37,7 +37,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How often a bucket policy is read again that does not hold what was written.
 const LATER_READS: u32 = 4;
 
-/// What became of a plan's stages.
+/// The result of a plan's stages.
 #[derive(Debug, Default)]
 pub struct Executed {
     pub outcome: Outcome,
@@ -55,7 +55,7 @@ pub enum Purpose<'a> {
     Deletion(&'a ReplicationObject<'a>),
 }
 
-/// What a check executes its plan on.
+/// The resource, the status and the permission with which a check executes its plan.
 #[derive(Clone, Copy)]
 pub struct Grounds<'a> {
     pub permission: Permission<'a>,

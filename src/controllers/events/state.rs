@@ -29,7 +29,7 @@ use crate::runtime::triggers::Triggers;
 use crate::runtime::turns;
 use crate::telemetry::{EventMetrics, FoundBy, OriginLabels};
 
-/// What [`Events`] works with.
+/// The parts that [`Events`] works with.
 pub struct Setup {
     pub settings: EventSettings,
     /// How often resources are checked that no events cover.
@@ -219,7 +219,7 @@ impl Events {
         covered().unwrap_or(default).duration()
     }
 
-    /// What is known of the events of an account; `None` without a queue.
+    /// The state of the events of an account; `None` without a queue.
     pub fn of_account(&self, account_id: &str) -> Option<AccountEvents> {
         Some(self.inner()?.state.lock().coverage.of_account(account_id))
     }

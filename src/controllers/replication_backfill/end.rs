@@ -81,7 +81,7 @@ pub async fn remove_what_is_left<C: Cloud, K: Cluster>(
     end(subject, &verdict, None, cx).await
 }
 
-/// What became of the role that was made for a job.
+/// The end of the role that was made for a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemovedRole {
     /// It is deleted, or there is none of the operator's to delete.

@@ -49,12 +49,12 @@ pub fn refusals(replication: &Replication<'_>, labels: Labels<'_>) -> Vec<Refusa
     refusals
 }
 
-/// What a spec asks for and administrators do not allow to any namespace.
+/// The refusals of a spec that hold for every namespace.
 pub fn refusals_in_any_namespace(replication: &Replication<'_>) -> Vec<Refusal> {
     refusals_of_spec(replication, |_| true)
 }
 
-/// What a spec asks for and the accounts that the namespace may use do not allow.
+/// The refusals of a spec by the accounts that the namespace may use.
 fn refusals_of_spec(replication: &Replication<'_>, usable: impl Fn(&Account) -> bool) -> Vec<Refusal> {
     let Replication { spec, accounts, .. } = *replication;
     let mut refusals = Vec::new();

@@ -18,7 +18,7 @@ use crate::replication::resource_id::ResourceId;
 /// The fields that cannot be read, as they are.
 pub type Unreadable = BTreeMap<&'static str, Value>;
 
-/// What can be read of a status.
+/// The readable part of a status.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeletedStatus {
     pub status: ReplicationBackfillStatus,
@@ -201,7 +201,7 @@ mod tests {
             for other in whole().as_object().unwrap().keys().filter(|other| *other != field) {
                 assert_eq!(json!(status).get(other), json!(undamaged.status).get(other), "{field}, {other}");
             }
-            // What follows from the backfill is there again.
+            // The fields that follow from the backfill are there again.
             if ["token", "description"].contains(&field.as_str()) {
                 assert_eq!(json!(status).get(field), Some(value), "{field}");
             }

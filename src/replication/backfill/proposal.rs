@@ -82,7 +82,7 @@ fn prefixes(replication: &BucketReplication, failing: &[&RuleHealth]) -> Option<
     failing.iter().map(prefix).collect()
 }
 
-/// What a person should know before applying it, as the lines of a comment.
+/// Remarks for the person who applies it, as the lines of a comment.
 pub fn remarks(replication: &BucketReplication) -> Vec<String> {
     let source = &replication.spec.source.bucket;
     let mut lines = vec![

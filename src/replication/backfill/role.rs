@@ -50,7 +50,7 @@ pub fn desired_role(
     }
 }
 
-/// What the job may do: start replication of the source's objects, list them, and write its report.
+/// The permissions of the job: to start replication of the source's objects, to list them, and to write its report.
 pub fn permissions(source: &BackfillSource, report: Option<&BackfillReport>) -> PolicyDocument {
     let BackfillSource { bucket, region, account, account_ref: _ } = source;
     let partition = Partition::of_region(region);

@@ -10,7 +10,7 @@ use crate::iam::document::{PolicyDocument, Statement};
 use crate::replication::configuration::Rule;
 use crate::replication::desired::discovered::{Discovered, READ_RETENTION};
 
-/// What is replicated along with an object.
+/// The properties that S3 replicates along with an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extent {
     pub tags: bool,

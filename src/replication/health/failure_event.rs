@@ -24,7 +24,7 @@ const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
 const FAILED: &str = "Replication:OperationFailedReplication";
 
-/// Longer texts are no reason of S3.
+/// S3's reasons are shorter. A longer text comes from another writer to the queue.
 const MAX_REASON: usize = 128;
 
 /// One operation that failed.
@@ -184,7 +184,7 @@ fn note(objects: &mut BTreeMap<Timestamp, BTreeSet<u64>>, minute: Timestamp, eve
     objects.entry(minute).or_default().insert(hasher.finish())
 }
 
-/// What a reason means, and what to do about it; `None` for one that this version does not know.
+/// The meaning of a reason and its remedy; `None` for a reason that this version does not know.
 pub fn remedy(reason: &str) -> Option<&'static str> {
     Some(match reason {
         "AssumeRoleNotPermitted" => {

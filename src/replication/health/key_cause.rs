@@ -15,11 +15,11 @@ use crate::replication::health::evidence::Evidence;
 /// The action that reading the policy of a key needs.
 pub const GET_KEY_POLICY: &str = "kms:GetKeyPolicy";
 
-/// What S3 does with the key of replicas, as the role
+/// The actions of S3 with the key of replicas, as the role
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html>).
 const TO_ENCRYPT: [&str; 2] = ["kms:Encrypt", "kms:GenerateDataKey"];
 
-/// What S3 does with a key of the source's objects, likewise.
+/// The actions of S3 with a key of the source's objects, likewise.
 const TO_DECRYPT: [&str; 1] = ["kms:Decrypt"];
 
 /// How many keys are asked about in a check.

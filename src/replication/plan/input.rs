@@ -13,7 +13,7 @@ use crate::replication::observed::{Observed, ObservedBucket, ObservedRole, Versi
 use crate::replication::read_set::ReadSet;
 use crate::replication::resource::{Replication, announced, applied_role};
 
-/// What the planner decides on.
+/// The input of the planner.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanInput<'a> {
     pub replication: Replication<'a>,
@@ -68,7 +68,7 @@ impl<'a> PlanInput<'a> {
         account_ref.is_some_and(|name| self.observed.unreached.contains_key(name))
     }
 
-    /// What the status announced, if this is what the source holds.
+    /// The announcement in the status, if the source holds this configuration.
     pub fn announced(&self, held: &Configuration) -> Option<&'a AnnouncedConfiguration> {
         announced(self.replication.status, &self.desired.source.name, held)
     }

@@ -18,7 +18,7 @@ use crate::replication::lacking::Lacking;
 use crate::replication::plan::input::PlanInput;
 use crate::replication::plan::transition::REPLICATE;
 
-/// What the desired rules lack.
+/// The permissions and settings that the desired rules lack.
 pub fn lacking(input: &PlanInput<'_>) -> Lacking {
     let present = input.observed.configuration.as_ref().ok().cloned().flatten();
     let bucket_policies = closed_to_role(input);
@@ -121,8 +121,8 @@ fn rules_to(input: &PlanInput<'_>, bucket: &str) -> BTreeMap<String, Rule> {
     rules
 }
 
-/// What the role needs for objects to go by rules. Whether S3 may replicate an object does not depend on the right to
-/// replicate its tags, ACL or locks.
+/// The permissions that the role needs to replicate objects by these rules. Whether S3 may replicate an object does not
+/// depend on the right to replicate its tags, ACL or locks.
 fn needed_by(input: &PlanInput<'_>, rules: &BTreeMap<String, Rule>) -> Vec<Statement> {
     let source = &input.desired.source.name;
     let discovered = Discovered::of(source, input.observed);

@@ -21,7 +21,7 @@ use crate::replication::resource::{announced, applied_role};
 use crate::replication::resource_id::{ResourceId, is_adopted, owner_keys};
 use crate::replication::step::Step;
 
-/// What deletion reads. It needs no spec, because the status is enough.
+/// The state in AWS that a deletion reads. It needs no spec, because the status is enough.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObservedForDeletion {
     pub caller: Caller,
@@ -100,7 +100,7 @@ pub fn teardown(observed: &ObservedForDeletion, ownership: &OwnershipFacts<'_>) 
     // A configuration that stays keeps what it replicates with.
     let stays = observed.configuration.iter().flatten().find(|_| configuration.is_none());
     ours.retain(|role| stays.is_none_or(|held| held.role != role.arn));
-    // The word for their removal was taken back: they lose what the operator gave them, and no more.
+    // `adoptionPolicy` is no longer `Adopt`: adopted roles stay, and lose only what the operator gave them.
     let may_delete_adopted = ownership.adoption == AdoptionPolicy::Adopt || is_on(Mutant::AdoptedRoleDeleted);
     let (kept, ours): (Vec<&ObservedRole>, Vec<&ObservedRole>) =
         ours.into_iter().partition(|role| is_adopted(&role.tags) && !may_delete_adopted);
@@ -202,7 +202,7 @@ fn blocked(observed: &ObservedForDeletion, held: &[&ObservedRole]) -> Option<Ref
     Refusal::all(unread.into_iter().chain(held)).err()
 }
 
-/// Why a step of a deletion failed, with the principals named because of which S3 refuses a bucket policy.
+/// Why a step of a deletion failed. Where S3 refuses a bucket policy because of its principals, the message names them.
 pub fn failed(step: &Step, failure: &Failure, observed: &ObservedForDeletion) -> Refusal {
     let reason = match failure.class {
         FailureClass::DeleteConflict => Reason::DeletionBlocked,

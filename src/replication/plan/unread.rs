@@ -23,7 +23,7 @@ pub struct PolicyToWrite {
     pub expands: bool,
 }
 
-/// Whether a part was not read by which it is decided what is no longer needed.
+/// Whether a part that shows what is no longer needed could not be read.
 pub fn keeps_all(input: &PlanInput<'_>) -> bool {
     let unread_role = match (&input.desired.role, &input.observed.role) {
         (DesiredRole::Managed(_), Ok(Some(role))) => role.policy.is_err(),
@@ -51,7 +51,7 @@ pub fn may_begin_change(input: &PlanInput<'_>) -> bool {
         && !may_not_use_role(input)
 }
 
-/// What of a changed spec cannot even be compared, with the read that failed.
+/// The parts of a changed spec that cannot even be compared, each with the read that failed.
 pub fn uncompared<'a>(input: &PlanInput<'a>) -> Vec<(String, &'a Failure)> {
     let PlanInput { desired, observed, .. } = *input;
     let configuration = observed.configuration.as_ref().err();

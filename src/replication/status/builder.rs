@@ -45,7 +45,7 @@ impl<'a> StatusBuilder<'a> {
         })
     }
 
-    /// The reason of the first failure, and what all of them say.
+    /// The reason of the first failure, and the messages of all.
     fn failed<'b>(&'b self, of: impl Fn(&FailedStep<'b>) -> bool) -> Option<(Reason, String)> {
         let failures: Vec<FailedStep<'b>> = self.failures().filter(|failed| of(failed)).collect();
         let reason = failures.first()?.reason();
@@ -89,7 +89,8 @@ impl<'a> StatusBuilder<'a> {
         ready(Reason::Applied, self.applied_message())
     }
 
-    /// What of a changed spec waits for a read that failed. `refusal`: what the status says of that read.
+    /// Names the parts of a changed spec that wait for a read that failed. `refusal`: the message about that read in
+    /// the status.
     fn waits_for_reads(&self, refusal: &str) -> Option<String> {
         let is_change = !self.plan.drift && self.context.previous.applied_hash.is_some();
         let unread = uncompared(self.input);
@@ -110,7 +111,8 @@ impl<'a> StatusBuilder<'a> {
             .then(|| format!("; until then this of the changed spec waits: {}", list(waiting.into_iter())))
     }
 
-    /// What the settings do that are as the spec says: S3 replicates by the enabled rules alone.
+    /// The message for settings that agree with the spec. It counts the enabled rules, because S3 replicates by them
+    /// alone.
     fn applied_message(&self) -> String {
         let Desired { source, destinations, rules, .. } = self.input.desired;
         let bucket = &source.name;
@@ -262,7 +264,8 @@ impl<'a> StatusBuilder<'a> {
         ConditionDraft::new(about, ReadyStatus::True, Reason::Applied, message)
     }
 
-    /// What the owners of destinations have to do where the operator may not act, and cannot see whether they did.
+    /// Names what the owners of destinations must do where the operator may not act. The operator cannot see whether
+    /// they did it.
     fn asked_of_others(&self) -> Option<String> {
         let PlanInput { desired, observed, .. } = self.input;
         let own = &observed.caller.account;
@@ -311,7 +314,7 @@ impl<'a> StatusBuilder<'a> {
         negative(reason, differs(remaining))
     }
 
-    /// What could not be read: the reason of the first failure, and all of their messages.
+    /// The reads that failed: the reason of the first failure, and the messages of all.
     fn unread<'b>(
         &self,
         about: ConditionType,
@@ -334,7 +337,7 @@ impl<'a> StatusBuilder<'a> {
         let refused = self.plan.refusal().map(|refusal| (refusal.reason, refusal.message.clone()));
         if self.remaining.is_empty() {
             return match refused {
-                // What could not be read may differ.
+                // A part that could not be read may differ.
                 Some((reason, message)) => ConditionDraft::new(about, ReadyStatus::Unknown, reason, message),
                 None => {
                     let message = "nothing in AWS differs from the spec";
@@ -413,7 +416,7 @@ pub(crate) struct AdoptedRole<'a> {
     pub goes: bool,
 }
 
-/// What becomes of an adopted role, for a condition.
+/// The fate of an adopted role, for a condition.
 fn adopted_message(AdoptedRole { goes, .. }: AdoptedRole<'_>) -> &'static str {
     match goes {
         true => {
@@ -423,7 +426,7 @@ fn adopted_message(AdoptedRole { goes, .. }: AdoptedRole<'_>) -> &'static str {
     }
 }
 
-/// What a difference is about, as a part of a spec that waits.
+/// The part of a waiting spec that a difference belongs to.
 fn part_of(DriftEntry { resource, name, path, .. }: &DriftEntry) -> String {
     match resource {
         AwsResource::BucketVersioning => format!("versioning of bucket {name}"),
@@ -434,7 +437,7 @@ fn part_of(DriftEntry { resource, name, path, .. }: &DriftEntry) -> String {
     }
 }
 
-/// What differs.
+/// Names the differences.
 fn differs<'a>(differences: impl Iterator<Item = &'a DriftEntry>) -> String {
     format!("AWS differs from the spec: {}", list(differences.map(ToString::to_string)))
 }

@@ -70,7 +70,7 @@ pub(crate) fn failure_event(
     previous: &BucketReplicationStatus,
     reason: Reason,
 ) -> Option<Event> {
-    // As an event says it: neither another link nor the room that a link takes is news.
+    // Both messages are compared in the words of an event: a changed link, or the room that it takes, is no news.
     let ready = |s: &BucketReplicationStatus| {
         let ready = s.conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str());
         ready.map(|c| (c.reason.clone(), clip(unlinked(&c.message))))

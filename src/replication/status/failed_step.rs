@@ -52,7 +52,7 @@ fn suspects(detail: &str, configuration: &Configuration) -> String {
     if fields.is_empty() { fields } else { format!("; correct {fields}") }
 }
 
-/// A step that failed, and what it failed amid.
+/// A step that failed, with the state in which it failed.
 pub(crate) struct FailedStep<'a> {
     pub step: &'a Step,
     pub failure: &'a Failure,

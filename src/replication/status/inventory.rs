@@ -214,7 +214,7 @@ impl StatusBuilder<'_> {
         }
     }
 
-    /// What is known of the configuration that is there: by the status, or because the status announced it.
+    /// The known origin of the present configuration: by the status, or because the status announced it.
     fn known_origin(&self) -> Option<ConfigurationOrigin> {
         let announced = self.shown_as_announced().map(|(announced, _)| announced.origin);
         announced.or(self.context.previous.configuration)
@@ -231,15 +231,15 @@ impl StatusBuilder<'_> {
         }
     }
 
-    /// What the status announced, with the configuration in AWS, if that is it: the operator wrote it.
+    /// The announcement in the status with the configuration in AWS, if they agree: the operator then wrote it.
     pub fn shown_as_announced(&self) -> Option<(&AnnouncedConfiguration, &Configuration)> {
         let held = self.input.observed.configuration.as_ref().ok()?.as_ref()?;
         Some((self.input.announced(held)?, held))
     }
 
-    /// The configuration that the operator is about to write, or may have written without an answer. The rest of the status
-    /// describes one that AWS shows. One that is certainly not written is announced no longer: someone else may write an
-    /// equal one, and that would be theirs.
+    /// The configuration that the operator is about to write, or may have written without an answer. The rest of the
+    /// status describes a configuration that AWS shows. The announcement is withdrawn once the configuration was
+    /// certainly not written: someone else may write an equal one, which would be theirs.
     pub fn announced_configuration(&self) -> Option<AnnouncedConfiguration> {
         if self.put_replication() || is_on(Mutant::ConfigurationNotAnnounced) {
             return None;
@@ -268,9 +268,9 @@ impl StatusBuilder<'_> {
         AnnouncedConfiguration { digest, origin: self.origin_once_written() }
     }
 
-    /// Whether a configuration would be the resource's own whoever wrote it, because it names the resource's managed role, or
-    /// because the one in its place counts as this one would. Its announcement stays where S3 refuses the write, so that the
-    /// next try costs no write of the status.
+    /// Whether a configuration counts the same with and without its announcement: it names the resource's managed role,
+    /// or the configuration that it replaces has the same origin. Its announcement then stays when S3 refuses the
+    /// write, so that the next try costs no write of the status.
     fn counts_so_anyway(&self, announced: &AnnouncedConfiguration) -> bool {
         let is_managed = matches!(self.input.desired.role, DesiredRole::Managed(_));
         is_managed || self.context.previous.configuration == Some(announced.origin)

@@ -32,7 +32,7 @@ enum LeaseError {
     Conflict,
 }
 
-/// Who holds the Lease after a try to claim it.
+/// The holder of the Lease after a try to claim it.
 enum Claimed {
     /// This process; and how the term before ended.
     Held(Succession),
@@ -83,7 +83,7 @@ struct Elector {
     leadership: Leadership,
     /// The Lease as last written by this process; `None` once it may be stale.
     ours: Option<Lease>,
-    /// What was logged last: each state is logged once.
+    /// The state that was logged last: each state is logged once.
     logged: String,
 }
 

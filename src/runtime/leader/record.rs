@@ -19,7 +19,7 @@ fn scope_key() -> String {
     format!("{GROUP}/scope")
 }
 
-/// What to do about the Lease as it is.
+/// The decision about the Lease as it is.
 #[derive(Debug)]
 pub enum Decision {
     /// There is none: create it.
@@ -29,7 +29,7 @@ pub enum Decision {
     /// Another process holds it.
     Wait {
         holder: String,
-        /// What the holder works on, if that is something else.
+        /// The scope of the holder, if it works on something else.
         other_scope: Option<String>,
     },
 }

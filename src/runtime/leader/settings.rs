@@ -102,7 +102,7 @@ pub struct LeaseSettings {
     pub name: String,
     /// Unique to the process: a process that is started again is another candidate.
     pub holder: String,
-    /// What the leader works on; candidates for one Lease should have one scope.
+    /// The resources that the leader works on; candidates for one Lease should have one scope.
     pub scope: String,
     pub times: LeaseTimes,
 }

@@ -17,7 +17,8 @@ use crate::replication::health::{
 
 const NOT_ELIGIBLE: &str = "S3 applied no rule to it; check that nobody changed the replication configuration, and that the source bucket encrypts new objects as the rule expects";
 
-/// No canary is written. `asked`: the spec asks for one, and for that the operator writes nothing to AWS.
+/// Notes that no canary is written. `asked`: the spec asks for canaries, but the operator writes nothing to AWS for
+/// this resource.
 pub fn forget<C, K>(uid: &str, asked: bool, rules: &[ReplicationRule], cx: &Context<C, K>) {
     let enabled = rules.iter().filter(|rule| asked && rule.status != Some(Switch::Disabled));
     let refused = enabled.map(|rule| (rule.id.clone(), Refused::NotWriting)).collect();

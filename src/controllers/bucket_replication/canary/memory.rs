@@ -75,7 +75,7 @@ impl CanaryMemory {
         self.failures = 0;
     }
 
-    /// What decides about the next calls, as text, with ages in place of times.
+    /// The facts that decide about the next calls, as text, with ages in place of times.
     #[cfg(any(test, feature = "simulation"))]
     pub fn fingerprint(&self, now: Instant) -> String {
         let CanaryMemory { swept_at, known, flights, round_at, .. } = self;

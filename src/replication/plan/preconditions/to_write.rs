@@ -201,8 +201,8 @@ pub(crate) fn require_filters_writable(input: &PlanInput<'_>, _: &[DriftEntry]) 
     }))
 }
 
-/// The policies of destinations have room for our statements, also for those that are needed only until the configuration is
-/// replaced.
+/// The policies of destinations have room for the operator's statements, also for those that are needed only until the
+/// configuration is replaced.
 pub(crate) fn require_bucket_policies_fit(
     input: &PlanInput<'_>,
     differences: &[DriftEntry],
