@@ -553,7 +553,7 @@ mod tests {
         assert_eq!(action(ended).as_deref(), Some("sts:AssumeRole"));
     }
 
-    fn said(status: u16, code: &str, message: &str, action: &'static str) -> Failure {
+    fn classified(status: u16, code: &str, message: &str, action: &'static str) -> Failure {
         let metadata = ErrorMetadata::builder().code(code).message(message).build();
         let response = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
         failure(&SdkError::service_error(GetBucketReplicationError::generic(metadata), response), action, "b")
@@ -584,7 +584,7 @@ mod tests {
             // The operator knows best what it called for.
             ("iam:GetRole", "iam:GetRole", format!(" on resource: {role} because no"), "b"),
         ] {
-            let denied = said(403, "AccessDenied", &format!("{user} {named}{on}"), action);
+            let denied = classified(403, "AccessDenied", &format!("{user} {named}{on}"), action);
             assert_eq!((denied.action.as_ref(), denied.subject.as_str()), (named, subject), "{named}{on}");
             let remedy = format!("; allow {named} on {subject} to the operator's identity");
             assert!(denied.message().contains(&remedy), "{}", denied.message());
@@ -617,7 +617,7 @@ mod tests {
             (401, "AuthFailure", "AWS was not able to validate the provided access credentials", refused),
             (400, "ExpiredToken", expired, refused),
         ] {
-            let failed = said(status, code, message, "iam:GetRole");
+            let failed = classified(status, code, message, "iam:GetRole");
             assert_eq!(failed.class, class, "{code}: {message}");
             let text = name_region(failed, "me-south-1", "us-east-1").message();
             assert_eq!(text.contains("clock"), class == wrong, "{text}");

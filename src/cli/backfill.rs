@@ -485,13 +485,15 @@ mod tests {
     #[test]
     fn a_wait_that_is_over_says_what_is_known_of_the_job() {
         let wait = Wait::begin("0".parse().unwrap(), Clock::System);
-        let said = given_up(&wait, &BackfillView { message: "S3 copies.".to_owned(), ..running(1200, 10) });
+        let message =
+            given_up(&wait, &BackfillView { message: "S3 copies.".to_owned(), ..running(1200, 10) });
         assert_eq!(
-            said,
+            message,
             "backfill orders-1 has not ended within 0s, and goes on: Running (1200 of 3000 copied, 10 failed): S3 copies."
         );
-        let said = given_up(&wait, &BackfillView { name: "orders-1".to_owned(), ..BackfillView::default() });
-        assert!(said.ends_with("and goes on: the operator has not begun it"), "{said}");
+        let message =
+            given_up(&wait, &BackfillView { name: "orders-1".to_owned(), ..BackfillView::default() });
+        assert!(message.ends_with("and goes on: the operator has not begun it"), "{message}");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::runtime::clock::Clock;
 const GONE: u16 = 410;
 /// The pause before the next request after one that failed, and after a watch that has ended: a proxy may end each at once.
 const RETRY: Duration = Duration::from_secs(1);
-/// The seconds after which the API server ends a watch. The client takes a connection for dead that is silent for longer.
+/// The seconds after which the API server ends a watch. The client closes a connection that is silent for longer.
 const WATCH_SECONDS: u32 = 25;
 
 /// What a cluster holds, and what has changed.

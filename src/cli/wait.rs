@@ -188,8 +188,8 @@ mod tests {
             assert_eq!(timeout(negative).limit(), None);
         }
         for wrong in ["", "5", "soon", "1x"] {
-            let said = wrong.parse::<Timeout>().unwrap_err();
-            assert!(said.starts_with("not a duration such as 30s"), "{wrong}: {said}");
+            let message = wrong.parse::<Timeout>().unwrap_err();
+            assert!(message.starts_with("not a duration such as 30s"), "{wrong}: {message}");
         }
     }
 

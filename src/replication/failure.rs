@@ -204,7 +204,7 @@ impl Failure {
                 format!("role {subject} does not exist ({action}: {answer}); trying again")
             }
             FailureClass::WrongRegion => format!(
-                "{action} on {subject} went to the wrong Region ({answer}); its Region is looked up again"
+                "{action} on {subject} went to the wrong Region ({answer}); the operator locates the bucket again"
             ),
             FailureClass::Invalid if self.code.starts_with("LimitExceeded") => {
                 let remedy = match action.as_ref() {

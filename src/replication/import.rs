@@ -44,7 +44,7 @@ fn in_rule(id: &Option<String>) -> String {
 
 /// Elements of a configuration that this version does not know: a spec without them would remove them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the configuration holds what this version does not know, and would remove: {}", .0.join(", "))]
+#[error("the configuration holds elements that this version does not know and would remove: {}", .0.join(", "))]
 pub struct UnknownElements(pub Vec<String>);
 
 /// A bucket whose versioning the operator would enable.

@@ -256,7 +256,7 @@ impl std::fmt::Display for Step {
             Step::CreateRole { role, documents } => write!(f, "create role {}{role}", documents.path),
             Step::UpdateTrustPolicy { role, expands, .. } => {
                 write!(f, "set the trust policy of role {role}")?;
-                if *expands { f.write_str(", keeping whom else it lets in") } else { Ok(()) }
+                if *expands { f.write_str(", keeping the other principals that it admits") } else { Ok(()) }
             }
             Step::PutPermissionsBoundary { role, boundary } => {
                 write!(f, "set the permissions boundary of role {role} to {boundary}")

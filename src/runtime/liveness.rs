@@ -79,7 +79,7 @@ impl Liveness {
         });
         stuck.map(|(watched, streak)| {
             let since = now.saturating_duration_since(streak.first).as_secs();
-            format!("the watch of {watched} has only failed for {since} s")
+            format!("every try of the watch of {watched} has failed for {since} s")
         })
     }
 }
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(liveness.stuck_reason(now), None, "an API server may be away for a while");
         let now = fail_until(now, 1);
         let reason = liveness.stuck_reason(now).unwrap();
-        assert_eq!(reason, "the watch of ConfigMap in namespace data has only failed for 960 s");
+        assert_eq!(reason, "every try of the watch of ConfigMap in namespace data has failed for 960 s");
         liveness.watch_works("ConfigMap in namespace data");
         assert_eq!(liveness.stuck_reason(now), None);
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Words, and what to write instead. Identifiers count: `is_told` and `ToldAgain` hold *told*.
-const REPLACED: [(&str, &str); 12] = [
+const REPLACED: [(&str, &str); 14] = [
     ("told", "reported, noted, shown or asked"),
     ("tell", "report, note or distinguish"),
     ("tells", "reports, names or distinguishes"),
@@ -16,6 +16,8 @@ const REPLACED: [(&str, &str); 12] = [
     ("mended", "fixed"),
     ("mending", "fixing"),
     ("deed", "act"),
+    ("said", "answered, reported or named"),
+    ("courtesy", "a sentence without a metaphor"),
 ];
 
 /// A place is a folder in a bucket that may hold canaries, and nothing else. In English something may be in place, or take

@@ -166,9 +166,9 @@ fn name_partition(failure: Failure, arn: &str, home: &str) -> Failure {
     if !is_refusal || Partition::of_arn(arn) == Some(own) {
         return failure;
     }
-    let said = failure.detail.trim_end_matches('.');
+    let detail = failure.detail.trim_end_matches('.');
     let detail = format!(
-        "{said}; spec.assumeRole.arn is in another partition of AWS than {home}, the Region of the operator's environment, where ARNs begin with arn:{}:; correct the ARN, or run the operator with an AWS_REGION of its partition",
+        "{detail}; spec.assumeRole.arn is in another partition of AWS than {home}, the Region of the operator's environment, where ARNs begin with arn:{}:; correct the ARN, or run the operator with an AWS_REGION of its partition",
         own.id()
     );
     Failure { detail, ..failure }
@@ -204,9 +204,9 @@ mod tests {
         for (arn, home, partition) in
             [(china, "eu-west-1", "arn:aws:"), (own, "eusc-de-east-1", "arn:aws-eusc:")]
         {
-            let said = detail(FailureClass::Invalid, arn, home);
+            let text = detail(FailureClass::Invalid, arn, home);
             for part in ["Request ARN is invalid; ", "spec.assumeRole.arn", home, partition] {
-                assert!(said.contains(part), "{said}");
+                assert!(text.contains(part), "{text}");
             }
         }
         assert_eq!(detail(FailureClass::Invalid, own, "eu-west-1"), "Request ARN is invalid.");

@@ -562,7 +562,7 @@ mod tests {
         assert_eq!(next(&[], None, "namespace data may not use AwsAccount default, which"), [default, EDIT]);
         let both = ["backup", "prod"];
         assert_eq!(
-            next(&both, Some("prod"), "bucket b may not be replicated into under AwsAccount backup."),
+            next(&both, Some("prod"), "AwsAccount backup does not allow replicating into bucket b."),
             ["kubectl edit awsaccount backup", EDIT]
         );
         assert_eq!(

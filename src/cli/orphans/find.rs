@@ -673,11 +673,11 @@ mod tests {
             Some(json!({"Statement": [statement]}))
         };
         let shared = bucket("shared", None, statement(json!([ARN, "arn:aws:iam::111111111111:role/other"])));
-        let dead = bucket("dead", None, statement(json!("AROAEXAMPLEID")));
-        let findings = found_by(&[], &[account(vec![role("c", "gone", "u")], vec![shared, dead])]);
+        let unclear = bucket("unclear", None, statement(json!("AROAEXAMPLEID")));
+        let findings = found_by(&[], &[account(vec![role("c", "gone", "u")], vec![shared, unclear])]);
         assert!(findings.orphans[0].statements.is_empty(), "{findings:?}");
         assert_eq!(findings.unclear.len(), 1);
-        assert_eq!(findings.unclear[0].bucket, "dead");
+        assert_eq!(findings.unclear[0].bucket, "unclear");
     }
 
     #[test]
@@ -710,10 +710,10 @@ mod tests {
             vec![of("data", "mine"), of("other", "theirs"), of("other", "running"), unclear, nameless];
         let arn = roles[2].arn.clone();
         let replicating = HeldBucket { replicates: true, ..bucket("source", Some(&arn), None) };
-        let dead = json!({"Statement": [{
+        let unclear = json!({"Statement": [{
             "Sid": format!("{}Objects", ResourceId::default().policy_sid("s")), "Principal": {"AWS": "AROAEXAMPLEID"},
         }]});
-        let held = account(roles, vec![replicating, bucket("dead", None, Some(dead))]);
+        let held = account(roles, vec![replicating, bucket("unclear", None, Some(unclear))]);
         let all = found_by(&[], &[held]);
         assert_eq!((all.to_delete(true).len(), all.unclear_roles.len()), (3, 2), "{all:?}");
         assert_eq!(all.clone().within(None), all);

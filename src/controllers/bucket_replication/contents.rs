@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde_json::{Value, json};
 
 use crate::api::AwsResource;
-use crate::iam::bucket_policy::ours;
+use crate::iam::bucket_policy::policy_of_sid;
 use crate::replication::desired::DesiredRole;
 use crate::replication::outcome::Outcome;
 use crate::replication::plan::teardown::ObservedForDeletion;
@@ -67,7 +67,7 @@ pub fn contents(input: &PlanInput<'_>) -> Contents {
     }
     for (name, policy) in bucket_policies {
         if let Ok(policy) = policy {
-            let content = json_hash(&ours(policy.as_ref(), &input.desired.sid));
+            let content = json_hash(&policy_of_sid(policy.as_ref(), &input.desired.sid));
             held.insert(setting(AwsResource::DestinationBucketPolicy, name), content);
         }
     }
@@ -86,7 +86,7 @@ pub fn absent<'a>(
     held.extend(missing.map(|name| (setting(AwsResource::Role, name), role_hash(None))));
     for (bucket, policy) in &observed.bucket_policies {
         if let Ok(policy) = policy {
-            let content = json_hash(&ours(policy.as_ref(), sid));
+            let content = json_hash(&policy_of_sid(policy.as_ref(), sid));
             held.insert(setting(AwsResource::DestinationBucketPolicy, &bucket.name), content);
         }
     }

@@ -19,7 +19,7 @@ use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::{ReplicationObject, Resource};
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::iam::Statement;
-use crate::iam::bucket_policy::{merged, ours};
+use crate::iam::bucket_policy::{merged, policy_of_sid};
 use crate::iam::compare::compare;
 use crate::iam::document::PolicyDocument;
 use crate::mutants::{Mutant, is_on};
@@ -300,7 +300,7 @@ impl<C: Cloud, K: Cluster> StatementsWrite<'_, C, K> {
     /// Whether a policy holds these statements of the Sid and no others of it.
     fn is_settled(&self, policy: Option<&Value>) -> bool {
         let wanted = PolicyDocument::new(self.statements.to_vec()).to_value();
-        compare(&wanted, &ours(policy, self.sid)).is_empty()
+        compare(&wanted, &policy_of_sid(policy, self.sid)).is_empty()
     }
 
     fn overwritten(&self) -> Failure {

@@ -18,7 +18,7 @@ pub(super) fn require_source(bucket: &str, Account { name, spec }: &Account) -> 
         return Ok(());
     }
     not_allowed(format!(
-        "source.bucket: bucket {bucket} may not be replicated from under AwsAccount {name}, which allows the sources {}; ask its administrator to add a pattern for {bucket} to spec.sources",
+        "source.bucket: AwsAccount {name} does not allow replicating from bucket {bucket}; it allows the sources {}; ask its administrator to add a pattern for {bucket} to spec.sources",
         listed(&spec.sources)
     ))
 }
@@ -70,7 +70,7 @@ impl Forbidden<'_> {
             _ => ("buckets", "patterns for them".to_owned()),
         };
         let message = format!(
-            "{}: {bucket} {} may not be replicated into under AwsAccount {name}, which allows the destinations {}; ask its administrator to add {patterns} to spec.destinations",
+            "{}: AwsAccount {name} does not allow replicating into {bucket} {}; it allows the destinations {}; ask its administrator to add {patterns} to spec.destinations",
             listed(&fields.collect::<Vec<_>>()),
             first(&buckets, BUCKETS),
             listed(&spec.destinations)
@@ -117,7 +117,7 @@ fn judge_destination(rule: &ReplicationRule, judge: &Account, referred: bool) ->
     refuse(
         Reason::NotAllowed,
         format!(
-            "{field}.account: account {id} may not be replicated into from AwsAccount {name}, which allows the accounts {}; name an AwsAccount by {field}.accountRef, or ask the administrator of {name} to add {id} to spec.destinationAccounts",
+            "{field}.account: AwsAccount {name} does not allow replicating into account {id}; it allows the accounts {}; name an AwsAccount by {field}.accountRef, or ask the administrator of {name} to add {id} to spec.destinationAccounts",
             listed(&spec.destination_accounts)
         ),
     )
@@ -134,7 +134,7 @@ pub(super) fn require_report(bucket: &str, Account { name, spec }: &Account) -> 
         return Ok(());
     }
     not_allowed(format!(
-        "report.bucket: bucket {bucket} may not be written into under AwsAccount {name}, which allows the destinations {}; ask its administrator to add a pattern for {bucket} to spec.destinations",
+        "report.bucket: AwsAccount {name} does not allow writing into bucket {bucket}; it allows the destinations {}; ask its administrator to add a pattern for {bucket} to spec.destinations",
         listed(&spec.destinations)
     ))
 }

@@ -257,12 +257,12 @@ pub fn remedy(reason: &str) -> Option<&'static str> {
             "the role may not read legal holds: allow s3:GetObjectLegalHold on the source"
         }
         "SrcKeyNotFound" | "SrcObjectNotFound" | "SrcVersionNotFound" => {
-            "the object was deleted before S3 replicated it: nothing is to be done"
+            "the object was deleted before S3 replicated it: no action is needed"
         }
         "SrcObjectNotEligible" => {
             "the object's storage class or tags do not match the rule: restore it from the archive, or correct the rule"
         }
-        "SrcReplicationNotPending" => "S3 has replicated the object already: nothing is to be done",
+        "SrcReplicationNotPending" => "S3 has replicated the object already: no action is needed",
         _ => return None,
     })
 }

@@ -196,7 +196,7 @@ fn a_correction_is_the_likely_cause_of_failures_that_nothing_else_explains() {
     );
     let of_one = verdict(&held, &corrected(-2, &["to-b"]));
     assert!(of_one.contains("; the likely cause for rule b to to-b: AWS differed"), "{of_one}");
-    assert!(verdict(&held, &corrected(-10, &["to-a"])).contains("head an object"), "it failed afterwards");
+    assert!(verdict(&held, &corrected(-10, &["to-a"])).contains("head-object"), "it failed afterwards");
     assert_eq!(
         verdict(&held, &corrected(-2, &["to-a"])),
         verdict(&held, &corrected(-1, &["to-a"])),

@@ -200,6 +200,6 @@ fn explain(worst: &JudgedRule<'_>, likely_cause: Option<&str>) -> String {
             None => format!("; S3 reports {reason}"),
         },
         (None, Some(cause)) => format!("; the likely cause: {cause}"),
-        (None, None) => "; head an object at the source for its replication status, and send s3:Replication:OperationFailedReplication to the event queue to learn why".to_owned(),
+        (None, None) => "; read the replication status of an object at the source (aws s3api head-object), and send s3:Replication:OperationFailedReplication to the event queue to learn why".to_owned(),
     }
 }

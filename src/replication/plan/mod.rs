@@ -90,7 +90,7 @@ impl Plan {
     pub fn removed_elements(&self) -> Option<String> {
         let removed = self.removed_elements.join(", ");
         (!removed.is_empty()).then(|| {
-            format!("the replication configuration loses what this version does not know: {removed}")
+            format!("the replication configuration loses elements that this version does not know: {removed}")
         })
     }
 
@@ -273,8 +273,8 @@ fn bucket_policy_steps(
         };
         match transition.bucket_policies.get(&d.name) {
             Some(union) => {
-                let ours = bucket_policy::ours(held.as_ref(), &input.desired.sid);
-                let missing = !compare(&PolicyDocument::new(union.clone()).to_value(), &ours).is_empty();
+                let own = bucket_policy::policy_of_sid(held.as_ref(), &input.desired.sid);
+                let missing = !compare(&PolicyDocument::new(union.clone()).to_value(), &own).is_empty();
                 missing.then(|| statements_step(input, d, union.clone(), true)).flatten()
             }
             None if differences.iter().any(differs) => {

@@ -92,18 +92,18 @@ pub fn teardown(observed: &ObservedForDeletion, ownership: &OwnershipFacts<'_>) 
         // It may still be there, and then S3 replicates with the role and the statements.
         return Teardown { stages: Vec::new(), blocked: blocked(observed, &[]) };
     }
-    let mut ours: Vec<&ObservedRole> = observed
+    let mut own: Vec<&ObservedRole> = observed
         .roles_there()
         .filter(|role| id.owns(&role.tags) || is_on(Mutant::DeletionByStatus))
         .collect();
-    let configuration = configuration_step(observed, ownership, &ours);
+    let configuration = configuration_step(observed, ownership, &own);
     // A configuration that stays keeps what it replicates with.
     let stays = observed.configuration.iter().flatten().find(|_| configuration.is_none());
-    ours.retain(|role| stays.is_none_or(|held| held.role != role.arn));
+    own.retain(|role| stays.is_none_or(|held| held.role != role.arn));
     // `adoptionPolicy` is no longer `Adopt`: adopted roles stay, and lose only what the operator gave them.
     let may_delete_adopted = ownership.adoption == AdoptionPolicy::Adopt || is_on(Mutant::AdoptedRoleDeleted);
-    let (kept, ours): (Vec<&ObservedRole>, Vec<&ObservedRole>) =
-        ours.into_iter().partition(|role| is_adopted(&role.tags) && !may_delete_adopted);
+    let (kept, own): (Vec<&ObservedRole>, Vec<&ObservedRole>) =
+        own.into_iter().partition(|role| is_adopted(&role.tags) && !may_delete_adopted);
     let used = |bucket: &BucketAddress| {
         let arn = observed.caller.partition.bucket_arn(&bucket.name);
         stays.is_some_and(|held| {
@@ -112,7 +112,7 @@ pub fn teardown(observed: &ObservedForDeletion, ownership: &OwnershipFacts<'_>) 
         })
     };
     let (free, held): (Vec<&ObservedRole>, Vec<&ObservedRole>) =
-        ours.into_iter().partition(|role| role.other_policies.is_empty());
+        own.into_iter().partition(|role| role.other_policies.is_empty());
     let withdraw = observed
         .bucket_policies
         .iter()
@@ -208,7 +208,7 @@ pub fn failed(step: &Step, failure: &Failure, observed: &ObservedForDeletion) ->
         FailureClass::DeleteConflict => Reason::DeletionBlocked,
         class => class.reason(),
     };
-    let dead = match (step, failure.class) {
+    let principals = match (step, failure.class) {
         (Step::PutBucketPolicy { bucket, sid, .. }, FailureClass::Invalid) => {
             let mut policies = observed.bucket_policies.iter().filter(|(held, _)| held == bucket);
             let policy = policies.find_map(|(_, policy)| policy.as_ref().ok()?.as_ref());
@@ -216,7 +216,7 @@ pub fn failed(step: &Step, failure: &Failure, observed: &ObservedForDeletion) ->
         }
         _ => None,
     };
-    let dead = dead.map(|message| format!(" ({message})")).unwrap_or_default();
-    let message = format!("cannot delete: {step}: {}{dead}", failure.message());
+    let principals = principals.map(|message| format!(" ({message})")).unwrap_or_default();
+    let message = format!("cannot delete: {step}: {}{principals}", failure.message());
     Refusal::new(reason, ConditionType::Ready, message)
 }

@@ -71,7 +71,7 @@ impl<'a> StatusBuilder<'a> {
             return ready(
                 Reason::Drifted,
                 format!(
-                    "another tool keeps changing {}: corrected {corrections} times within an hour and changed again; corrections now slow down. Find the other writer (CloudTrail records its calls for {}) and stop it, or set managementPolicy: Observe",
+                    "another tool keeps changing {}: the operator corrected it {corrections} times within an hour, and each time it was changed again. The operator now waits longer before each correction. Find the other writer (CloudTrail records its calls for {}) and stop it, or set managementPolicy: Observe",
                     paths.into_iter().collect::<Vec<_>>().join(", "),
                     self.input.desired.source.name,
                 ),

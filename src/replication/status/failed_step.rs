@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{ConditionType, Reason};
-use crate::iam::bucket_policy::{dead_principals, named_principals};
+use crate::iam::bucket_policy::{deleted_principals, named_principals};
 use crate::replication::bucket::{meant_principals, refused_principals_message};
 use crate::replication::configuration::{Configuration, Rule};
 use crate::replication::failure::{Failure, FailureClass};
@@ -143,7 +143,7 @@ impl FailedStep<'_> {
         let created = self.outcome.done.iter().any(|step| matches!(step, Step::CreateRole { .. }));
         let policy = self.observed_policy(&bucket.name);
         self.failure.code == "MalformedPolicy"
-            && dead_principals(policy, sid).is_empty()
+            && deleted_principals(policy, sid).is_empty()
             && meant_principals(&named_principals(policy, sid), self.failure).is_empty()
             && (created || self.is_progressing_for_less_than(ROLE_SETTLES))
     }

@@ -66,10 +66,14 @@ impl StatusBuilder<'_> {
         let elsewhere = |held: &&BucketPolicyStatus| !current.iter().any(|c| c.bucket == held.bucket);
         let remembered: Vec<BucketPolicyStatus> =
             self.context.previous.bucket_policies.iter().filter(elsewhere).cloned().collect();
-        current.into_iter().chain(remembered).filter(|held| self.may_hold_ours(&held.bucket)).collect()
+        current
+            .into_iter()
+            .chain(remembered)
+            .filter(|held| self.may_hold_own_statements(&held.bucket))
+            .collect()
     }
 
-    fn may_hold_ours(&self, bucket: &str) -> bool {
+    fn may_hold_own_statements(&self, bucket: &str) -> bool {
         let PlanInput { desired, observed, .. } = self.input;
         let about =
             |step: &&Step| matches!(step, Step::PutBucketPolicy { bucket: to, .. } if to.name == bucket);
@@ -161,7 +165,7 @@ impl StatusBuilder<'_> {
         let may_be_done = |is: fn(&Step) -> bool| done(is) || self.may_be_done(is);
         let creates = |step: &Step| matches!(step, Step::CreateRole { .. });
         let created = done(creates) || self.outcome.failed.iter().any(|(step, _)| creates(step));
-        let (arn, ours) = match &observed.role {
+        let (arn, is_own) = match &observed.role {
             Ok(Some(role)) => {
                 // A role that was adopted has this resource's tags now; one that was only read may be anyone's.
                 let tagged = may_be_done(|step| matches!(step, Step::TagRole { .. }));
@@ -171,7 +175,7 @@ impl StatusBuilder<'_> {
             Ok(None) => return None,
             Err(_) => return previous.clone(),
         };
-        let managed = ours && matches!(desired, DesiredRole::Managed(_));
+        let managed = is_own && matches!(desired, DesiredRole::Managed(_));
         Some(RoleStatus { tags: self.set_tags(&arn, managed, created), arn, managed })
     }
 

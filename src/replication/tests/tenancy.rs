@@ -484,11 +484,11 @@ rules:
     let refusal = refusal_of(&wanted, &accounts_with(own())).unwrap();
     assert_eq!(refusal.reason, Reason::NotAllowed);
     for part in [
-        "source.bucket: bucket payroll",
+        "source.bucket: AwsAccount own does not allow replicating from bucket payroll",
         "role.arn",
-        "rules[a].destination.bucket, rules[c].destination.bucket: buckets theirs-a, theirs-c may not",
-        "rules[d].destination.bucket: bucket private may not be replicated into under AwsAccount dr",
-        "rules[e].destination.account: account 444455556666",
+        "rules[a].destination.bucket, rules[c].destination.bucket: AwsAccount own does not allow replicating into buckets theirs-a, theirs-c;",
+        "rules[d].destination.bucket: AwsAccount dr does not allow replicating into bucket private;",
+        "rules[e].destination.account: AwsAccount own does not allow replicating into account 444455556666;",
     ] {
         assert!(refusal.message.contains(part), "{part} is not in: {}", refusal.message);
     }

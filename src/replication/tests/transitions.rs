@@ -52,9 +52,9 @@ fn grants(policy: &Value, action: &str, on: &str) -> bool {
     policy["Statement"].as_array().is_some_and(|statements| statements.iter().any(holds))
 }
 
-/// Whether our statements in the policy of a bucket let a role do something with its objects.
+/// Whether the operator's statements in the policy of a bucket let a role do something with its objects.
 fn admits(policy: Option<&Value>, sid: &str, (role, action): (&str, &str), bucket: &str) -> bool {
-    let ours = bucket_policy::ours(policy, sid);
+    let ours = bucket_policy::policy_of_sid(policy, sid);
     let is_named = |statement: &&Value| match &statement["Principal"]["AWS"] {
         Value::Array(names) => names.iter().any(|name| name == role),
         name => name == role,
@@ -180,13 +180,13 @@ fn written_policy(number: u8) -> BucketPolicyStatus {
     }
 }
 
-/// The roles that our statements in policies of buckets name, and that do not exist.
-fn dead_names(observed: &Observed, sid: &str) -> Vec<String> {
+/// The roles that the operator's statements in policies of buckets name, and that do not exist.
+fn names_of_deleted_roles(observed: &Observed, sid: &str) -> Vec<String> {
     let roles = observed.role.iter().flatten().chain(observed.former_roles.values().flatten().flatten());
     let exist: Vec<&str> = roles.map(|role| role.arn.as_str()).collect();
     let policies = observed.bucket_policies.values().flatten();
     let statements = policies.flat_map(|held| {
-        let ours = bucket_policy::ours(held.as_ref(), sid);
+        let ours = bucket_policy::policy_of_sid(held.as_ref(), sid);
         ours["Statement"].as_array().cloned().unwrap_or_default()
     });
     let named = statements.flat_map(|statement| match &statement["Principal"]["AWS"] {
@@ -323,7 +323,7 @@ proptest! {
                 outcome.record(step, result);
                 let covered = is_covered(&case.observed, &sid);
                 prop_assert!(covered.is_ok(), "{}\n{plan}\n{outcome:?}", covered.unwrap_err());
-                prop_assert_eq!(dead_names(&case.observed, &sid), Vec::<String>::new(), "{}\n{:?}", plan, outcome);
+                prop_assert_eq!(names_of_deleted_roles(&case.observed, &sid), Vec::<String>::new(), "{}\n{:?}", plan, outcome);
             }
         }
         prop_assert_eq!(outcome.is_complete(), outcome.failed.is_empty());
@@ -361,7 +361,7 @@ proptest! {
                     execute(&mut case.observed, SOURCE, &step);
                     let covered = is_covered(&case.observed, &sid);
                     prop_assert!(covered.is_ok(), "after {step}: {}\n{plan}", covered.unwrap_err());
-                    prop_assert_eq!(dead_names(&case.observed, &sid), Vec::<String>::new(), "{}", plan);
+                    prop_assert_eq!(names_of_deleted_roles(&case.observed, &sid), Vec::<String>::new(), "{}", plan);
                     outcome.record(step, Ok(()));
                 }
             }

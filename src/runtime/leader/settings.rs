@@ -20,7 +20,7 @@ pub struct LeaseTimes {
 /// Each names the flag to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTimes {
-    #[error("--retry-period must be longer than nothing")]
+    #[error("--retry-period must be longer than 0s")]
     NoRetryPeriod,
     #[error(
         "--lease-duration ({0:?}) must be longer than --renew-deadline ({1:?}), or another operator could lead before this one has stopped"

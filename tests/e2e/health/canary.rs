@@ -302,7 +302,7 @@ async fn each_rule_that_wins_for_a_key_has_a_canary_and_the_others_say_why_not()
         .apply(|spec| {
             asks_for_canaries(spec);
             spec["rules"] = json!([
-                {"id": "dead", "priority": 1, "filter": {"prefix": "logs/"}, "destination": {"bucket": scene.destination}},
+                {"id": "outranked", "priority": 1, "filter": {"prefix": "logs/"}, "destination": {"bucket": scene.destination}},
                 {"id": "all", "priority": 2, "destination": {"bucket": scene.destination}},
                 {"id": "images", "priority": 3, "filter": {"prefix": "images/"},
                     "destination": {"bucket": scene.destination}},

@@ -99,7 +99,7 @@ fn the_check_that_corrects_what_made_objects_fail_names_it_at_once() {
     let mut scene = scene_with_metrics();
     scene.publish(2.0, 2.0);
     scene.sweep();
-    assert!(message(&scene).contains("head an object"), "nothing explains it: {}", message(&scene));
+    assert!(message(&scene).contains("head-object"), "nothing explains it: {}", message(&scene));
     scene.cloud.with(|world| world.role_mut(HERE, "orders-role").unwrap().policy = None);
     scene.check();
     assert_eq!(scene.reason(), "Applied", "{:#}", scene.status());

@@ -55,9 +55,9 @@ const TO_JUDGE: [(RefusalScope, Precondition); 12] = [
 /// The preconditions of a write.
 const TO_WRITE: [(RefusalScope, Precondition); 14] = [
     // A role that someone else made is taken over only with `adoptionPolicy: Adopt`.
-    (All, to_write::require_role_ours),
+    (All, to_write::require_own_role),
     // A configuration that someone else made is replaced only with `adoptionPolicy: Adopt`.
-    (All, to_write::require_configuration_ours),
+    (All, to_write::require_own_configuration),
     // S3 accepts any key, and fails object by object.
     (All, to_write::require_new_keys_read),
     // `versioning: Required` leaves it to the user to enable it.

@@ -22,7 +22,7 @@ use crate::replication::refusal::Refusal;
 use crate::replication::resource_id::{ADOPT_IT, ONLY_TAGGED, is_named_by, is_same_key, owner_of};
 
 /// The managed role is this resource's, or may be adopted.
-pub(crate) fn require_role_ours(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+pub(crate) fn require_own_role(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     let (DesiredRole::Managed(wanted), Ok(Some(held))) = (&input.desired.role, &input.observed.role) else {
         return Ok(());
     };
@@ -61,7 +61,7 @@ pub(crate) fn require_role_ours(input: &PlanInput<'_>, _: &[DriftEntry]) -> Resu
 }
 
 /// The configuration on the source is this resource's, equals what the spec asks for, or may be adopted.
-pub(crate) fn require_configuration_ours(
+pub(crate) fn require_own_configuration(
     input: &PlanInput<'_>,
     differences: &[DriftEntry],
 ) -> Result<(), Refusal> {

@@ -48,16 +48,17 @@ fn not_allowed(parts: impl IntoIterator<Item = String>) -> Outcome {
 }
 
 fn no_source(t: &Teams) -> Outcome {
-    not_allowed([format!("under AwsAccount {}", t.name("red")), t.name("red-*"), "spec.sources".to_owned()])
+    let account = format!("AwsAccount {} does not allow replicating from", t.name("red"));
+    not_allowed([account, t.name("red-*"), "spec.sources".to_owned()])
 }
 
 fn no_destination(t: &Teams) -> Outcome {
-    let account = format!("under AwsAccount {}", t.name("red"));
+    let account = format!("AwsAccount {} does not allow replicating into", t.name("red"));
     not_allowed([account, "rules[ReplicateToEU].destination.bucket".to_owned(), t.name("red-*")])
 }
 
 fn no_outside(t: &Teams) -> Outcome {
-    let account = format!("account {} may not be replicated into", t.outside);
+    let account = format!("does not allow replicating into account {}", t.outside);
     not_allowed([account, format!("allows the accounts {}", t.partner)])
 }
 

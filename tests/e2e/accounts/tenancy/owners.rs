@@ -98,7 +98,7 @@ async fn a_destination_that_another_account_owns_than_the_spec_says_gets_no_conf
     );
     let mut text = rule.clone();
     set(&mut text, "destination.account", json!(t.partner));
-    set(&mut text, "id", json!("Said"));
+    set(&mut text, "id", json!("Other"));
     set(&mut text, "priority", json!(2));
     // The account in one rule is checked, even if another rule omits it.
     for rules in [json!([text]), json!([text, rule]), json!([rule, text])] {

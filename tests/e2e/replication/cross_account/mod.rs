@@ -3,7 +3,7 @@
 mod both_sides;
 mod bucket_policy;
 mod command_line;
-mod dead_principals;
+mod deleted_principals;
 mod orphans;
 mod unreached;
 

@@ -102,7 +102,7 @@ impl Cluster {
     }
 
     /// Whether the rig started this cluster, so that its audit log and its store can be read.
-    pub fn is_ours(&self) -> bool {
+    pub fn is_made_by_rig(&self) -> bool {
         !self.processes.is_empty()
     }
 
