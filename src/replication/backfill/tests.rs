@@ -511,8 +511,8 @@ proptest! {
     #[test]
     fn every_state_has_one_verdict(
         state in "New|Preparing|Suspended|Ready|Active|Pausing|Paused|Completing|Complete|Cancelling|Cancelled|Failing|Failed|[A-Z][a-z]{2,8}",
-        total in proptest::option::of(0i64..1000), succeeded in 0i64..1000, failed in 0i64..1000,
-        end: bool, approved: bool,
+        (total, succeeded, failed) in (proptest::option::of(0i64..1000), 0i64..1000, 0i64..1000),
+        (end, approved) in (any::<bool>(), any::<bool>()),
     ) {
         let job = Job { total, succeeded, failed, ..job(&state) };
         let found = verdict(&job, None, Wish { end, approved });

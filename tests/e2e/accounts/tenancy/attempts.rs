@@ -91,11 +91,26 @@ fn unseen(t: &Teams) -> Outcome {
     Outcome::RefusedAfterReads("AccessDenied", vec![format!("{} is denied", t.name("red-outside")), text])
 }
 
+/// An attempt, with nothing before it.
+fn attempt(name: &'static str, attempt: Step, outcome: fn(&Teams) -> Outcome) -> Attempt {
+    Attempt { name, before: None, attempt, outcome }
+}
+
+/// An attempt after red's own replication was Ready.
+fn once_ready(name: &'static str, attempt: Step, outcome: fn(&Teams) -> Outcome) -> Attempt {
+    Attempt { name, before: READY, attempt, outcome }
+}
+
 fn cases() -> Vec<Attempt> {
-    let attempt = |name, attempt, outcome| Attempt { name, before: None, attempt, outcome };
-    let once_ready = |name, attempt, outcome| Attempt { name, before: READY, attempt, outcome };
+    [on_the_source(), on_the_destination(), on_the_account(), on_the_role(), once_ready_and_past_admission()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// About the source.
+fn on_the_source() -> Vec<Attempt> {
     vec![
-        // The source.
         attempt(
             "replicates from another team's bucket",
             step!(|t| t.apply(&[(SOURCE, json!(t.name("blue-source")))])),
@@ -169,7 +184,12 @@ fn cases() -> Vec<Attempt> {
             step!(|t| t.smuggle(&[(SOURCE, json!(t.name(&format!("red-x/../{}", t.name("blue-source")))))])),
             no_source,
         ),
-        // The destination.
+    ]
+}
+
+/// About the destination.
+fn on_the_destination() -> Vec<Attempt> {
+    vec![
         attempt(
             "replicates into another team's bucket",
             step!(|t| t.apply(&[(TO, json!(t.name("blue-dest")))])),
@@ -251,7 +271,12 @@ fn cases() -> Vec<Attempt> {
                 )
             },
         ),
-        // The account.
+    ]
+}
+
+/// About the account.
+fn on_the_account() -> Vec<Attempt> {
+    vec![
         attempt(
             "refers to an account that nobody may use any more because it cannot be read",
             step!(|t| t.apply(&[(ACCOUNT, json!(t.name("broken")))])),
@@ -267,7 +292,12 @@ fn cases() -> Vec<Attempt> {
             step!(|t| t.apply(&[(ACCOUNT, json!(t.name("none")))])),
             |t| Outcome::Refused("AccountNotFound", vec!["source.accountRef".to_owned(), t.name("none")]),
         ),
-        // The role.
+    ]
+}
+
+/// About the role.
+fn on_the_role() -> Vec<Attempt> {
+    vec![
         attempt(
             "uses another team's role",
             step!(|t| t
@@ -371,7 +401,12 @@ fn cases() -> Vec<Attempt> {
                 Outcome::RefusedAfterReads("NotAllowed", text.into())
             },
         ),
-        // After admission, and after it was Ready.
+    ]
+}
+
+/// After admission, and after it was Ready.
+fn once_ready_and_past_admission() -> Vec<Attempt> {
+    vec![
         once_ready(
             "turns its own replication to another team's account",
             step!(|t| t.patch(json!({"spec": {"source": {"accountRef": t.name("blue")}}}))),
