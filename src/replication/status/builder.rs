@@ -1,7 +1,8 @@
 //! Derives each condition at the end of a check, with its reason and message.
 //!
 //! In: the observed state, the plan and its outcome. Out: drafts of the conditions, and the fields of the status that
-//! describe AWS. `Ready` and `InSync` report drift in the words of this file, around the differences of [`DriftEntry`].
+//! describe AWS. The words about drift in `Ready`, in `InSync` and in events are here; those for one difference are in
+//! `api/bucket_replication/status.rs`.
 
 use std::collections::BTreeSet;
 
@@ -437,9 +438,12 @@ fn part_of(DriftEntry { resource, name, path, .. }: &DriftEntry) -> String {
     }
 }
 
+/// The beginning of every report of drift, in conditions and events alike.
+pub(crate) const DRIFT: &str = "AWS differs from the spec";
+
 /// Names the differences.
 fn differs<'a>(differences: impl Iterator<Item = &'a DriftEntry>) -> String {
-    format!("AWS differs from the spec: {}", list(differences.map(ToString::to_string)))
+    format!("{DRIFT}: {}", list(differences.map(ToString::to_string)))
 }
 
 /// Names what could not be read beside what is known to be wrong. A refusal may name it already.

@@ -5,7 +5,7 @@
 use crate::api::{BucketReplicationStatus, ConditionType, DriftEntry, Reason};
 use crate::replication::outcome::Outcome;
 use crate::replication::plan::Plan;
-use crate::replication::status::builder::AdoptedRole;
+use crate::replication::status::builder::{AdoptedRole, DRIFT};
 use crate::replication::status::runbooks::unlinked;
 use crate::replication::status::truncate::{clip, note};
 use crate::replication::step::Step;
@@ -60,7 +60,7 @@ pub(crate) fn drift_event(
     (!drift.is_empty() && status.drift != previous.drift).then(|| Event {
         warning: true,
         reason: "DriftDetected",
-        note: note("AWS differs from the spec", drift.iter().map(ToString::to_string)),
+        note: note(DRIFT, drift.iter().map(ToString::to_string)),
     })
 }
 
