@@ -124,7 +124,7 @@ pub(crate) async fn leads(world: &World, name: &str) -> Result<LeaseSpec> {
 fn writers(world: &World, candidates: &[&Candidate]) -> Vec<&'static str> {
     let mut names = Vec::new();
     for call in world.proxy.writes() {
-        let name = candidates.iter().find(|c| c.made(&call)).map_or("nobody we know", |c| c.name);
+        let name = candidates.iter().find(|c| c.made(&call)).map_or("an unknown process", |c| c.name);
         if names.last() != Some(&name) {
             names.push(name);
         }

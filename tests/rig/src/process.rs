@@ -1,9 +1,9 @@
-//! Child processes that cannot outlive us: not after a panic, not after
+//! Child processes that cannot outlive this one: not after a panic, not after
 //! Ctrl-C, not even after SIGKILL.
 //!
 //! Each child runs under a small shell script, its guard (`guard.sh`), in a process group of
-//! its own. The guard's standard input is a pipe that we hold: when we end, the
-//! system closes it, and the guard ends the child and removes its data. Statics,
+//! its own. This process holds the other end of the guard's standard input, a pipe: when it ends, the
+//! system closes the pipe, and the guard ends the child and removes its data. Statics,
 //! which Rust never drops, are covered in the same way.
 
 use std::ffi::{OsStr, OsString};

@@ -87,7 +87,7 @@ impl TwoAccounts {
         let policy = self.policy().await?.context("no policy")?;
         let all = policy["Statement"].as_array().context("no list")?;
         ensure!(all.contains(&statement_of_others(&self.destination)), "theirs is lost: {policy:#}");
-        ensure!(statements_of_operator(&policy).len() == 2, "ours are lost: {policy:#}");
+        ensure!(statements_of_operator(&policy).len() == 2, "the operator's are lost: {policy:#}");
         Ok(())
     }
 
