@@ -337,14 +337,15 @@ fn given_up(wait: &Wait, view: &BackfillView) -> String {
     format!("backfill {name} has not ended within {waited}, and goes on: {reason}{}", printable(message))
 }
 
-/// What a new line is worth where lines are not overwritten: another reason, or another tenth of the objects.
+/// The step of which each change is worth a new line where lines are not overwritten: the reason, and the tenth of the
+/// objects.
 type ProgressStep = (String, Option<u64>);
 
 fn step(view: &BackfillView) -> ProgressStep {
     (view.reason.clone(), view.done().map(|done| (done * 10.0) as u64))
 }
 
-/// What stays of a step where lines are not overwritten.
+/// The line of a step that stays where lines are not overwritten.
 fn line(view: &BackfillView, rate: Option<f64>) -> String {
     let reason = if view.reason.is_empty() { "created" } else { &view.reason };
     let rate = rate.filter(|_| view.done().is_some()).map(|rate| format!(", {rate:.0}/s"));
@@ -357,7 +358,7 @@ fn line(view: &BackfillView, rate: Option<f64>) -> String {
     }
 }
 
-/// What changes all the time: the bar, the counts and the rate. The name stands above it.
+/// The part that changes all the time: the bar, the counts and the rate. The name stands above it.
 fn moment(view: &BackfillView, rate: Option<f64>) -> String {
     let reason = if view.reason.is_empty() { "created" } else { &view.reason };
     let (Some(done), Some(total)) = (view.done(), view.total) else { return format!("{reason} …") };

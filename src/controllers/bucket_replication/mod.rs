@@ -3,6 +3,7 @@
 //! In: an object as the watch last saw it. Out: AWS as its spec asks for, its status, and when to reconcile it again.
 
 mod announce;
+mod apply;
 pub mod authorize;
 pub mod bucket_locks;
 mod canary;
