@@ -117,14 +117,22 @@ fn an_account_that_says_nothing_allows_nothing() {
         silent(namespaces),
         |_| {},
         Reason::NotAllowed,
-        &["source.bucket: bucket orders-eu", "the sources (none)", "spec.sources"],
+        &[
+            "source.bucket: AwsAccount own does not allow replicating from bucket orders-eu",
+            "the sources (none)",
+            "spec.sources",
+        ],
     );
     let sources = format!("{namespaces}, sources: ['*']");
     refused_under(
         silent(&sources),
         |_| {},
         Reason::NotAllowed,
-        &["rules[r].destination.bucket: bucket replica-eu", "the destinations (none)", "spec.destinations"],
+        &[
+            "rules[r].destination.bucket: AwsAccount own does not allow replicating into bucket replica-eu",
+            "the destinations (none)",
+            "spec.destinations",
+        ],
     );
     let all = format!("{sources}, destinations: ['*']");
     refused_under(
@@ -185,7 +193,12 @@ fn a_pattern_matches_letter_by_letter_and_names_only() {
 fn a_question_mark_in_a_pattern_is_no_wildcard() {
     let pattern =
         format!("{{accountId: '{OWN}', namespaces: {{matchNames: [data]}}, sources: ['order?-*']}}");
-    refused_under(account("own", &pattern), |_| {}, Reason::NotAllowed, &["source.bucket: bucket orders-eu"]);
+    refused_under(
+        account("own", &pattern),
+        |_| {},
+        Reason::NotAllowed,
+        &["replicating from bucket orders-eu"],
+    );
 }
 
 #[test]
@@ -199,7 +212,7 @@ fn every_rule_is_held_against_the_account() {
             spec.rules.push(second);
         },
         Reason::NotAllowed,
-        &["rules[second].destination.bucket: bucket secret"],
+        &["rules[second].destination.bucket: AwsAccount own does not allow replicating into bucket secret"],
     );
 }
 
@@ -248,7 +261,10 @@ fn another_account_is_allowed_by_its_id_or_by_its_own_patterns() {
             (to.bucket, to.account, to.account_ref) = (bucket, account, account_ref);
         }
     };
-    let words = ["rules[r].destination.account: account 444455556666", "the accounts 777788889999"];
+    let words = [
+        "rules[r].destination.account: AwsAccount own does not allow replicating into account 444455556666",
+        "the accounts 777788889999",
+    ];
     refused(to("replica-eu", Some(OTHER), None), Reason::NotAllowed, &words);
     // The own id is no other account: the own patterns hold.
     refused(to("secret", Some(OWN), None), Reason::NotAllowed, &["bucket secret", "AwsAccount own"]);
