@@ -1,4 +1,4 @@
-//! What AWS holds, in this program's own types.
+//! The contents of AWS, in this program's own types.
 //!
 //! In: the reads of a check, which `aws/read/observe.rs` makes. Out: [`Observed`], for the planner and the report. The
 //! answer of a new read is a field here. A read that failed is kept beside those that succeeded, so that one denied

@@ -14,7 +14,7 @@ use crate::sources::is_test;
 /// The most parameters beside `self`.
 const PARAMETERS: usize = 5;
 
-/// What breaks a rule in a file, by name.
+/// The names in a file that break a rule.
 #[derive(Debug, Default)]
 pub struct Broken {
     /// Locals that have the name of the free function that made them. From such a line on, the function cannot be called any

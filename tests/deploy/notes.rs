@@ -33,7 +33,7 @@ const NO_IDENTITY: &str =
 const KEEP: &str = "Keep the definitions";
 const EVERYTHING: &str = "kubectl delete replicationbackfills,bucketreplications --all --all-namespaces\n";
 
-/// What can be chosen, independently of each other.
+/// The choices, which are independent of each other.
 fn choices() -> [Vec<Choice>; 8] {
     let role =
         json!({"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/s3-replication-operator"});

@@ -37,7 +37,7 @@ const USED: [&str; 14] = [
     "io.k8s.api.networking.v1.NetworkPolicyPeer",
 ];
 
-/// What a probe does, which the chart decides.
+/// The action of a probe, which the chart decides.
 const HANDLERS: [&str; 4] = ["exec", "grpc", "httpGet", "tcpSocket"];
 
 /// The types of an API server, and the names of those that are still to be defined.

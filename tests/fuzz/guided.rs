@@ -22,7 +22,7 @@ const ARGUMENTS: &str = "FUZZ_GUIDED";
 /// what is left.
 const ROOM: usize = 1 << 18;
 
-/// What libFuzzer does with an input after a run.
+/// The decision of libFuzzer about an input after a run.
 pub enum Input {
     /// It keeps the input if it reached new code.
     Valid,
@@ -65,8 +65,8 @@ pub fn generator(bytes: &[u8]) -> TestRng {
     TestRng::from_seed(RngAlgorithm::PassThrough, &room)
 }
 
-/// What the generator gets behind the end of libFuzzer's bytes: the same for the same bytes, and another for any other, so
-/// that the first inputs, which are short, are not all alike.
+/// The bytes that the generator gets behind the end of libFuzzer's: the same for the same bytes, and another for any
+/// other, so that the first inputs, which are short, are not all alike.
 fn rest(bytes: &[u8]) -> &'static [u8] {
     static NUMBERS: LazyLock<Vec<u8>> =
         LazyLock::new(|| (0..2 * ROOM).map(|index| hash(&index.to_le_bytes()).to_le_bytes()[0]).collect());
@@ -78,7 +78,7 @@ fn hash(bytes: &[u8]) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes)
 }
 
-/// What libFuzzer calls; its type is known to `call` alone.
+/// The function that libFuzzer calls; its type is known to `call` alone.
 static RUN: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
 /// Lets libFuzzer draw inputs. It ends the process after the time that the arguments name, or after an input that makes

@@ -36,7 +36,7 @@ pub struct Cluster {
     nodes: RwLock<()>,
 }
 
-/// What a test uses that no other test may use at the same time.
+/// A thing that a test uses and no other test may use at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
     /// Nothing: it has its own release.

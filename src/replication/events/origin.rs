@@ -1,4 +1,4 @@
-//! Where an event comes from: an account, a Region and a service. Coverage is learnt by it.
+//! The origin of an event: an account, a Region and a service. The operator learns coverage by origin.
 //!
 //! In: events, specs and statuses. Out: the origins that must send events before a resource need not be polled.
 

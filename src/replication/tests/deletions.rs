@@ -1,4 +1,4 @@
-//! What deletion removes, and what it leaves.
+//! The parts that deletion removes, and those that it leaves.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What a status remembers, and what it says of a failed step.
+//! The inventory in a status, and its message about a failed step.
 
 use serde_json::json;
 

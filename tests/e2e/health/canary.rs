@@ -336,7 +336,7 @@ async fn a_canary_is_not_deleted_for_a_resource_that_is_suspended_in_the_middle_
     wait_empty(&scene.both_buckets()).await
 }
 
-/// What the operator is about to do with a canary when it is killed.
+/// The step of a canary that the operator is about to take when the test kills it.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Put,

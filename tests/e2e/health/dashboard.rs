@@ -75,7 +75,7 @@ fn panels() -> Result<Vec<(String, Vec<String>)>> {
     Ok(panels.collect())
 }
 
-/// What a panel has to show: queries over its expressions, with the one sample that each yields.
+/// The samples that a panel has to show: queries over its expressions, with the one sample that each yields.
 fn expected(title: &str, expressions: &[String]) -> Vec<Value> {
     let case = |query: String, labels: &str, value: f64| json!({"expr": query, "eval_time": "1m", "exp_samples": [{"labels": labels, "value": value}]});
     let selects = expressions.iter().map(|of| case(format!("clamp_max(count({of}), 1)"), "{}", 1.0));

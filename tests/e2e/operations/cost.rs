@@ -1,4 +1,5 @@
-//! What the operator asks of AWS and of Kubernetes, counted: it is what users pay with their rate limits.
+//! The number of requests that the operator sends to AWS and to Kubernetes. They count against the rate limits of the
+//! users.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the tests share: the scene that most begin with, manifests, and helpers to read a status.
+//! The helpers that the tests share: the scene that most begin with, manifests, and functions that read a status.
 
 mod scene;
 

@@ -1,5 +1,5 @@
-//! Where the rig keeps its files: everything lives in one directory under
-//! Cargo's target directory, so that `cargo clean` removes all of it.
+//! The paths of the rig's files. All are in one directory under Cargo's target directory, so that `cargo clean` removes
+//! them.
 
 use std::env;
 use std::fs;

@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_millis(30);
 /// How often a child is started again because its port was taken meanwhile.
 const PORT_TRIES: usize = 5;
 
-/// What to run, and how.
+/// The command to run, and the way to run it.
 #[derive(Debug, Clone)]
 pub struct Spec {
     name: String,
@@ -164,7 +164,7 @@ impl Process {
         &self.log
     }
 
-    /// What the program has printed so far.
+    /// The output of the program so far.
     pub fn log(&self) -> String {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }

@@ -24,7 +24,7 @@ const PERSON: &str = r#"
 s3-replication-operator() { env s3-replication-operator "$@" || [ $? = 2 ]; }
 "#;
 
-/// What stands before each command that is printed.
+/// The prefix of each command that `rig up` prints.
 const STEP: &str = "#   ";
 
 const NAME: &str = "the_printed_steps_are_those_of_the_page_and_lead_to_the_end_of_a_backfill";

@@ -1,4 +1,4 @@
-//! What red tries, one after the other, and what it gets to see.
+//! The attempts of the tenant red, one after the other, and the answers that it sees.
 
 use anyhow::{Context, Result, bail};
 use futures::FutureExt;
@@ -25,9 +25,9 @@ enum Outcome {
 type Step = for<'a> fn(&'a Teams) -> BoxFuture<'a, Result<()>>;
 
 struct Attempt {
-    /// What red attempts.
+    /// The attempt of red.
     name: &'static str,
-    /// What red does before, which is allowed.
+    /// The acts of red before it, which are allowed.
     before: Option<Step>,
     attempt: Step,
     outcome: fn(&Teams) -> Outcome,

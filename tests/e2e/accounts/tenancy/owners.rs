@@ -1,4 +1,5 @@
-//! Who owns a source, a bucket, a role: what was not checked is not used, and deletes nothing.
+//! The owner of a source, a bucket and a role. The operator does not use an owner that it has not checked, and deletes
+//! nothing because of one.
 
 use anyhow::Result;
 use kube::api::DeleteParams;

@@ -158,7 +158,7 @@ async fn read_account(world: &World, name: &str) -> Result<Value> {
     Ok(account)
 }
 
-/// What `policy -o json` prints for files.
+/// The output of `policy -o json` for files.
 async fn printed(world: &World, files: &str) -> Result<Value> {
     let output = person(world).run(["policy", "-f", "-", "-o", "json"], files).await?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

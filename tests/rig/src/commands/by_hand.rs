@@ -1,5 +1,5 @@
-//! What a person needs to go through a page by hand: the environment of a shell, a directory with the manifests of the page,
-//! the programs that it calls, and its commands.
+//! The help for a person who goes through a page by hand: the environment of a shell, a directory with the manifests of
+//! the page, the programs that it calls, and its commands.
 //!
 //! The pages are the only source of the commands and the manifests.
 

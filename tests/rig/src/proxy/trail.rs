@@ -42,7 +42,7 @@ const CHANGES: [&str; 23] = [
 /// How much later than others an event is sent that others overtake.
 const REORDERED_BY: Duration = Duration::from_millis(300);
 
-/// What goes wrong on the way from CloudTrail to the queue.
+/// The failures on the way from CloudTrail to the queue.
 #[derive(Debug, Clone, Default)]
 pub struct TrailFaults {
     /// How long after the answer an event is sent.
