@@ -52,8 +52,8 @@ pub struct Observed {
     pub keys: BTreeMap<String, Read<Option<ObservedKey>>>,
     /// Whether the source has Object Lock. `None`: that was not read, because no managed role needs to know.
     pub object_lock: Read<Option<bool>>,
-    /// Why the operator has no identity in some accounts of destinations, by the name of the `AwsAccount`. What is there was
-    /// not read.
+    /// Why the operator has no identity in some accounts of destinations, by the name of the `AwsAccount`. The operator
+    /// has read nothing there.
     pub unreached: BTreeMap<String, Failure>,
 }
 

@@ -126,7 +126,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes and goes: between two turns of a namespace that waits, no other namespace has two.
+        /// In every sequence of arrivals and turns, no namespace has two turns between two turns of a namespace that
+        /// waits.
         #[test]
         fn no_namespace_that_waits_sees_two_turns_of_another(events in prop::collection::vec(event(), 0..200)) {
             let (mut turns, mut waiting) = (RoundRobin::default(), BTreeMap::<Ticket, Key>::new());

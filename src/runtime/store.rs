@@ -1,7 +1,7 @@
 //! The objects of one kind as the watch last saw them, with indexes.
 //!
 //! In: the events of a watch, or single objects. Out: what changed in the store, the object of a key, and all objects
-//! that share an index key, oldest first, without a scan of the others. What is at rest is packed.
+//! that share an index key, oldest first, without a scan of the others. Objects at rest are packed.
 //!
 //! It stands in for kube's reflector store, which has no index, which holds a second copy of all objects during a
 //! re-list, and which does not report what a re-list removed: an object that was deleted while the watch was cut would

@@ -94,8 +94,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever causes checks, no more than an interval and a tenth passes between two checks of an object, and another
-        /// tenth where another process starts within that time.
+        /// By any causes of checks, no more than an interval and a tenth passes between two checks of an object, and
+        /// another tenth where another process starts within that time.
         #[test]
         fn no_restart_makes_an_object_wait_longer(
             uid in "[0-9a-f]{8}",

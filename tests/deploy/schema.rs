@@ -247,7 +247,7 @@ fn a_value_of_every_field_is_taken() -> Result<()> {
     let schema = read_yaml(SCHEMA)?;
     let (values, sample) = Sample::of(&schema, false)?;
     rendered_text(RELEASE, NAMESPACE, &values)?;
-    // What Helm passes to every chart, and what the API server writes itself.
+    // The values that Helm passes to every chart, and a field that the API server writes itself.
     let open = ["/extraVolumes/0/ephemeral/volumeClaimTemplate/metadata/managedFields/0/fieldsV1", "/global"];
     assert_eq!(sample.open.iter().map(String::as_str).collect::<Vec<_>>(), open);
     Ok(())

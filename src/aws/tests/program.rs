@@ -85,7 +85,7 @@ pub enum Act {
     Outside(Outside),
 }
 
-/// What someone else does in AWS.
+/// The acts of someone else in AWS.
 #[derive(Clone, Debug)]
 pub enum Outside {
     SuspendVersioning(String),

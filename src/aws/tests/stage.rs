@@ -185,7 +185,7 @@ impl Stage {
         Ok(())
     }
 
-    /// What someone else does. Returns whether it was possible, in each.
+    /// Performs an act of someone else. Returns whether it was possible, in each.
     async fn act_outside(&self, outside: &Outside) -> (bool, bool) {
         match outside {
             // Through the proxy: the emulator would suspend the versioning of a bucket that replicates.

@@ -162,8 +162,8 @@ pub fn require_unchanged<C, K>(target: &ReplicationObject<'_>, cx: &Context<C, K
     if is_outdated { Err(Stop::Outdated) } else { Ok(()) }
 }
 
-/// The same for a deletion: the user may ask by now to keep what is in AWS. Whoever removes the finalizer takes over the
-/// rest there.
+/// The same for a deletion: the user may ask by now to keep what is in AWS. A user who removes the finalizer takes over
+/// the rest there.
 ///
 /// # Errors
 /// The deletion is to be planned once more, or is over.

@@ -507,7 +507,8 @@ proptest! {
         prop_assert_eq!((other.token, other.description), (intent.token, intent.description));
     }
 
-    /// Whatever S3 reports: an ended job asks for nothing, and one that goes on is never reported as ended.
+    /// In every state that S3 may report, the operator asks for nothing about an ended job, and never reports one that
+    /// goes on as ended.
     #[test]
     fn every_state_has_one_verdict(
         state in "New|Preparing|Suspended|Ready|Active|Pausing|Paused|Completing|Complete|Cancelling|Cancelled|Failing|Failed|[A-Z][a-z]{2,8}",

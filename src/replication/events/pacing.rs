@@ -519,7 +519,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever becomes of checks and resources, a probe ends only where a check found something, or where one
+        /// In every history of checks and resources, a probe ends only where a check found something, or where one
         /// check and a second one at least a minute later read AWS and found nothing.
         #[test]
         fn no_probe_is_lost(history in prop::collection::vec((0usize..3, happening(), 1u64..70), 1..80)) {

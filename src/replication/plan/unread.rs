@@ -36,8 +36,8 @@ pub fn keeps_all(input: &PlanInput<'_>) -> bool {
 
 /// Whether a change of the spec may begin although a part cannot be read. Everything was applied before, and the role
 /// stays: nothing is written for a role that may turn out to be someone else's, and no rule is moved to one that nobody
-/// has seen. What may be written then only adds to what is held, but for rules of the configuration that need nothing
-/// more of the role than those in AWS do.
+/// has seen. The plan may then only add permissions and statements. Of the rules of the configuration it may write
+/// those that need nothing more of the role than the rules in AWS do.
 pub fn may_begin_change(input: &PlanInput<'_>) -> bool {
     let status = input.replication.status;
     let role = input.desired.role.arn(&input.observed.caller);

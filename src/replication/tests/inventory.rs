@@ -95,7 +95,7 @@ fn the_status_records_how_the_configuration_came_to_be() {
     replaced.status.applied_role = Some(replaced.desired().role.arn(&replaced.observed.caller));
     assert_eq!(done(&replaced).configuration, Some(ConfigurationOrigin::Adopted));
 
-    // What is known stays known.
+    // The status keeps a known origin.
     let mut later = converged(quickstart());
     later.status.configuration = Some(ConfigurationOrigin::Adopted);
     assert_eq!(done(&later).configuration, Some(ConfigurationOrigin::Adopted));

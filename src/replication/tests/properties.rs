@@ -324,7 +324,7 @@ prop_compose! {
     }
 }
 
-/// What the rules in AWS need of the role: each action on each resource under its condition.
+/// The permissions that the rules in AWS need of the role: each action on each resource under its condition.
 fn needed(case: &Case) -> BTreeSet<String> {
     let none = BTreeMap::new();
     let rules = case.observed.configuration.as_ref().unwrap().as_ref().map_or(&none, |held| &held.rules);

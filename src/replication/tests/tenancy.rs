@@ -40,7 +40,7 @@ fn dr() -> Account {
     account("dr", r#"{accountId: "444455556666", namespaces: {matchNames: [data]}, destinations: ["dr-*"]}"#)
 }
 
-/// What the team is allowed.
+/// A spec that the team is allowed.
 fn allowed() -> BucketReplicationSpec {
     spec("{source: {bucket: orders-eu}, rules: [{id: r, destination: {bucket: replica-eu}}]}")
 }
@@ -268,7 +268,7 @@ fn another_account_is_allowed_by_its_id_or_by_its_own_patterns() {
     refused(to("replica-eu", Some(OTHER), None), Reason::NotAllowed, &words);
     // The own id is no other account: the own patterns hold.
     refused(to("secret", Some(OWN), None), Reason::NotAllowed, &["bucket secret", "AwsAccount own"]);
-    // What the source's account allows does not count in another one, and an id beside it changes nothing.
+    // The list of the source's account does not count in another one, and an id beside it changes nothing.
     refused(to("replica-eu", None, Some("dr")), Reason::NotAllowed, &["AwsAccount dr", "dr-*"]);
     refused(to("replica-eu", Some(OTHER), Some("dr")), Reason::NotAllowed, &["AwsAccount dr", "dr-*"]);
     let words = ["rules[r].destination.account is 777788889999", "AwsAccount dr", OTHER];
@@ -446,7 +446,8 @@ fn the_default_account_is_used_where_there_is_one_and_needed_where_one_must_be_n
 }
 
 proptest! {
-    /// Whatever is written for a bucket: what is allowed is a bucket's name and begins as the pattern does.
+    /// Of all texts in the field for a bucket, the operator allows only names of buckets that begin as the pattern
+    /// does.
     #[test]
     fn nothing_but_a_name_that_begins_as_the_pattern_is_allowed(
         bucket in prop_oneof!["\\PC{0,70}", "orders-[a-z0-9.*?/:A-Z-]{0,60}", "[a-zA-Z*.-]{1,8}orders-[a-z]{0,5}"]
@@ -467,7 +468,7 @@ fn deleting_the_default_account_allows_nothing_more() {
     let refusal = resolve(true).unwrap_err();
     assert_eq!(refusal.reason, Reason::AccountNotFound);
     assert!(refusal.message.contains("create the AwsAccount default again"), "{}", refusal.message);
-    // What names its account is not concerned.
+    // A spec that names its account is not concerned.
     let mut named = allowed();
     named.source.account_ref = Some("own".to_owned());
     let found = Accounts::resolve(&named, |_| Ok(Some(own())), WithoutAccount::AccountsExisted);

@@ -64,7 +64,7 @@ fn admits(policy: Option<&Value>, sid: &str, (role, action): (&str, &str), bucke
     grants(&json!({"Statement": naming}), action, &format!("arn:aws:s3:::{bucket}/an/object"))
 }
 
-/// What a rule needs of the role for objects to be copied at all.
+/// The permissions of the role without which S3 copies no objects for a rule.
 fn is_covered(observed: &Observed, sid: &str) -> Result<(), String> {
     let Ok(Some(Configuration { role: arn, rules })) = &observed.configuration else { return Ok(()) };
     let named = observed.role.iter().flatten().chain(observed.former_roles.values().flatten().flatten());
@@ -170,7 +170,7 @@ fn widen_all(case: &mut Case, (of_role, of_buckets): (Widened, Widened)) {
     }
 }
 
-/// What the status remembers of a policy in the other account.
+/// The entry in the status for a policy in the other account.
 fn written_policy(number: u8) -> BucketPolicyStatus {
     BucketPolicyStatus {
         bucket: format!("there-{number}"),
@@ -371,7 +371,7 @@ proptest! {
         prop_assert_eq!(&case.plan().differences, &vec![]);
     }
 
-    /// What is desired of the role depends on Regions that nobody reads then.
+    /// The desired policy of the role depends on Regions that the operator does not read then.
     #[test]
     fn an_account_that_cannot_be_reached_makes_nothing_of_what_was_applied_differ(rules in rules()) {
         let mut case = case_of(across(&rules, 0, true));
@@ -387,7 +387,7 @@ proptest! {
     }
 }
 
-/// What the status remembers of a bucket in the other account.
+/// The entry in the status for a bucket in the other account.
 fn seen_there(number: u8) -> BucketStatus {
     BucketStatus {
         bucket: format!("there-{number}"),
@@ -398,7 +398,7 @@ fn seen_there(number: u8) -> BucketStatus {
     }
 }
 
-/// What is shown of a case while the other account cannot be reached.
+/// A case as the planner sees it while the other account cannot be reached.
 fn without_other_account(case: &Case, class: FailureClass) -> Case {
     let failure = Failure::new(class, "sts:AssumeRole", "operator", "no");
     let mut shown = case.clone();

@@ -36,7 +36,7 @@ const NAME: &str = "orders";
 
 type Reaction = Box<dyn FnOnce(&SimulatedCloud, &SimulatedCluster) -> Choice + Send>;
 
-/// What happens at the next call that matches.
+/// The fate of the next call that matches.
 struct Trap {
     at: Box<dyn Fn(&Call) -> bool + Send>,
     reaction: Reaction,

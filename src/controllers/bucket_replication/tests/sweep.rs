@@ -66,7 +66,7 @@ fn a_sweep_reports_what_fails_and_writes_nothing_to_aws() {
     assert!(!scene.calls().iter().any(Call::is_write), "nothing new is known: {:?}", scene.calls());
 }
 
-/// What the condition `Replicating` says.
+/// The condition `Replicating`.
 fn message(scene: &Scene) -> String {
     scene.condition("Replicating")["message"].as_str().unwrap_or_default().to_owned()
 }

@@ -9,7 +9,7 @@ const B: &str = "777788889999";
 
 type Cause = fn(&Scene);
 
-/// What keeps the operator out of the account `b`, by the reason that is reported.
+/// The causes that keep the operator out of the account `b`, by the reason that it reports.
 const CAUSES: [(&str, Cause); 7] = [
     ("AccessDenied", |scene| distrust(scene, B)),
     ("AccountMismatch", |scene| {

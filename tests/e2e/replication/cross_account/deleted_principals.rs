@@ -25,7 +25,8 @@ fn statement(bucket: &str, principals: &Value) -> Value {
     statement
 }
 
-/// Has S3 show a policy. What the operator writes then holds the deleted principal too, and the proxy refuses it as S3 does.
+/// Has S3 show a policy. The operator's own policy then holds the deleted principal too, and the proxy refuses it as S3
+/// does.
 fn show(world: &World, bucket: &str, policy: &Value) -> FaultId {
     let answer = Answer::Custom { status: 200, headers: Vec::new(), body: policy.to_string() };
     world.proxy.inject(Fault::always(Matcher::operation("GetBucketPolicy").about(bucket), answer))
