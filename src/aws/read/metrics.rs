@@ -1,7 +1,7 @@
 //! Reads the replication metrics of many rules in one call, and its further pages.
 //!
-//! In: a client, a Region, and at most 500 series. Out: their points, in the order of the series. A series of which
-//! CloudWatch knows nothing has no points.
+//! In: a client, a Region, and at most 500 series. Out: their points, in the order of the series. A series that
+//! CloudWatch does not know has no points.
 
 use std::ops::ControlFlow;
 

@@ -1,4 +1,4 @@
-//! The origin of an event: an account, a Region and a service. The operator learns coverage by origin.
+//! The origin of an event: an account, a Region and a service. The operator records coverage by origin.
 //!
 //! In: events, specs and statuses. Out: the origins that must send events before a resource need not be polled.
 
