@@ -163,8 +163,8 @@ pub fn name_region(failure: Failure, region: &str, home: &str) -> Failure {
     Failure { detail, ..failure }
 }
 
-/// The Region in the host name of a bucket, such as `b.s3.eu-west-1.amazonaws.com` or `b.s3-eu-west-1.amazonaws.com`. The
-/// bucket's own name, which stands before, may read like one.
+/// The Region in the host name of a bucket, such as `b.s3.eu-west-1.amazonaws.com` or `b.s3-eu-west-1.amazonaws.com`.
+/// The bucket's own name, which stands before, may read like one.
 fn region_of_endpoint(endpoint: &str) -> Option<String> {
     let labels = endpoint.rsplit('.').take_while(|label| *label != "s3");
     let mut regions = labels.map(|label| label.strip_prefix("s3-").unwrap_or(label));
@@ -217,8 +217,8 @@ fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
         | "EntityTemporarilyUnmodifiable" => FailureClass::Conflict,
         // IAM answers a full quota with 409; only a change of the account or of the spec frees it.
         "LimitExceeded" | "LimitExceededException" => FailureClass::Invalid,
-        // S3 answers it with 409, and it is no conflict: "The request is not valid for the current state of the bucket",
-        // such as a configuration for a bucket without versioning. Only a change of the bucket helps.
+        // S3 answers it with 409, and it is no conflict: "The request is not valid for the current state of the
+        // bucket", such as a configuration for a bucket without versioning. Only a change of the bucket helps.
         "InvalidBucketState" => FailureClass::Invalid,
         "NoSuchBucket" => FailureClass::NoSuchBucket,
         "NoSuchEntity" => FailureClass::NoSuchRole,
@@ -261,9 +261,10 @@ fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
     }
 }
 
-/// Whether AWS refuses the time of a request. S3 and EC2 have codes of their own for that; IAM, STS, KMS, SQS and others answer
-/// with the code of a wrong signature, and their words alone distinguish the two. Every SDK counts these codes as those of
-/// a wrong clock (<https://github.com/smithy-lang/smithy-typescript/blob/main/packages/service-error-classification/src/constants.ts>).
+/// Whether AWS refuses the time of a request. S3 and EC2 have codes of their own for that; IAM, STS, KMS, SQS and
+/// others answer with the code of a wrong signature, and their words alone distinguish the two. Every SDK counts these
+/// codes as those of a wrong clock
+/// (<https://github.com/smithy-lang/smithy-typescript/blob/main/packages/service-error-classification/src/constants.ts>).
 fn is_about_time(code: &str, detail: &str) -> bool {
     const WORDS: [&str; 2] = ["signature expired", "signature not yet current"];
     match code {
@@ -277,8 +278,8 @@ fn is_about_time(code: &str, detail: &str) -> bool {
     }
 }
 
-/// The action that AWS names as not authorized, and the resource if AWS names that too. The action can differ from the one
-/// called: `PutBucketReplication` needs `iam:PassRole` on the role, and `PutObject` a right on a KMS key.
+/// The action that AWS names as not authorized, and the resource if AWS names that too. The action can differ from the
+/// one called: `PutBucketReplication` needs `iam:PassRole` on the role, and `PutObject` a right on a KMS key.
 fn denied(detail: &str) -> Option<(String, Option<String>)> {
     let (_, rest) = detail.split_once("not authorized to perform: ")?;
     let action = rest.split(|c: char| c.is_whitespace() || c == ',').next()?;

@@ -62,7 +62,8 @@ impl Index {
         Index::by(namespaces, replication_keys)
     }
 
-    /// An empty index that also finds resources by what events name. Without a queue that would take memory for nothing.
+    /// An empty index that also finds resources by what events name. Without a queue that would take memory for
+    /// nothing.
     pub fn with_events(namespaces: &[String]) -> Index {
         Index::by(namespaces, |object| {
             let resource = object.0.as_ref().ok();
@@ -193,8 +194,8 @@ impl Index {
         self.replications.keys_by_index(&ReplicationKey::Event(lookup))
     }
 
-    /// The keys of the resources that may act in this account: those of its `AwsAccount`s, and while there is no default
-    /// one, those that refer to none.
+    /// The keys of the resources that may act in this account: those of its `AwsAccount`s, and while there is no
+    /// default one, those that refer to none.
     pub fn by_account_id(&self, account_id: &str) -> BTreeSet<Key> {
         let mut names: Vec<String> =
             self.accounts_of(account_id).into_iter().map(|account| account.name).collect();

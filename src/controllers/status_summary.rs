@@ -62,8 +62,8 @@ fn is_to_be_read(reason: Reason) -> bool {
     )
 }
 
-/// Whether a check of a `BucketReplication` that ended with this reason read AWS. After a transient failure the check is
-/// repeated until AWS can be read.
+/// Whether a check of a `BucketReplication` that ended with this reason read AWS. After a transient failure the check
+/// is repeated until AWS can be read.
 pub fn has_read_aws(reason: Reason) -> bool {
     !reason.is_transient() && is_to_be_read(reason)
 }

@@ -37,7 +37,8 @@ pub trait Cloud: Send + Sync + 'static {
     /// Clients for the accounts of one resource.
     type Clients: Send + Sync;
 
-    /// Makes clients for every account of a resource. Each is verified to be in the account that its `AwsAccount` names.
+    /// Makes clients for every account of a resource. Each is verified to be in the account that its `AwsAccount`
+    /// names.
     ///
     /// # Errors
     /// When a role cannot be assumed, or leads into another account than its `AwsAccount` names.
@@ -113,8 +114,8 @@ pub trait Cloud: Send + Sync + 'static {
         policy: Option<&Value>,
     ) -> impl Future<Output = Read<()>> + Send;
 
-    /// The policy of a KMS key, with the credentials of the source or of the `AwsAccount` of a destination; `None` where
-    /// there is no such key.
+    /// The policy of a KMS key, with the credentials of the source or of the `AwsAccount` of a destination; `None`
+    /// where there is no such key.
     ///
     /// # Errors
     /// KMS's error, classified.
@@ -168,7 +169,8 @@ pub trait Cloud: Send + Sync + 'static {
         description: &str,
     ) -> impl Future<Output = Read<Option<String>>> + Send;
 
-    /// Asks for another state of a job. That the job is in no state for it any more is no error: the next check shows it.
+    /// Asks for another state of a job. That the job is in no state for it any more is no error: the next check shows
+    /// it.
     ///
     /// # Errors
     /// S3's error, classified.
@@ -232,8 +234,8 @@ pub trait Cloud: Send + Sync + 'static {
         object: &VersionAt,
     ) -> impl Future<Output = Read<()>> + Send;
 
-    /// The identity under which the operator acts in an `AwsAccount`, as STS reports it. An answer younger than `max_age`
-    /// serves again.
+    /// The identity under which the operator acts in an `AwsAccount`, as STS reports it. An answer younger than
+    /// `max_age` serves again.
     ///
     /// # Errors
     /// When STS does not answer, or the identity is in another account than the `AwsAccount` names.
@@ -243,8 +245,8 @@ pub trait Cloud: Send + Sync + 'static {
         max_age: Duration,
     ) -> impl Future<Output = Read<CallerIdentity>> + Send;
 
-    /// Reads metrics in one account, or in the operator's own, and one Region, all pages of them. The answers are in the
-    /// order of the series.
+    /// Reads metrics in one account, or in the operator's own, and one Region, all pages of them. The answers are in
+    /// the order of the series.
     ///
     /// # Errors
     /// AWS's error, classified, where it returned nothing of use for any series.

@@ -36,11 +36,11 @@ impl From<&BucketPolicyStatus> for BucketAddress {
 /// How many principals a message names.
 const NAMED: usize = 10;
 
-/// Names the principals in a bucket's policy because of which S3 refuses any change of it. `sid`: of the statements that
-/// the change replaces. `None`: S3 refused it for another reason, or others name nobody there.
+/// Names the principals in a bucket's policy because of which S3 refuses any change of it. `sid`: of the statements
+/// that the change replaces. `None`: S3 refused it for another reason, or others name nobody there.
 ///
-/// S3 shows the ids of users and roles that were deleted, and refuses a policy with an account that was closed too, which
-/// it shows as before. It may say which principal it means.
+/// S3 shows the ids of users and roles that were deleted, and refuses a policy with an account that was closed too,
+/// which it shows as before. It may say which principal it means.
 pub fn refused_principals_message(
     bucket: &str,
     policy: Option<&Value>,

@@ -79,8 +79,8 @@ pub struct ReplicatingBucket<'a> {
 }
 
 /// The name of the resource for a bucket, which follows from the bucket's name alone. Two buckets never get the same: a
-/// resource has the bucket's own name, unless Kubernetes takes no such name (`a.-b`). Then it has a hash, which makes it
-/// longer than the name of any bucket.
+/// resource has the bucket's own name, unless Kubernetes takes no such name (`a.-b`). Then it has a hash, which makes
+/// it longer than the name of any bucket.
 pub fn resource_name(bucket: &str) -> String {
     let is_end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let is_label = |label: &str| {
@@ -93,8 +93,8 @@ pub fn resource_name(bucket: &str) -> String {
     format!("{}.{}", plain.trim_matches('-'), sha256_prefix(bucket.as_bytes(), HASH))
 }
 
-/// The spec of a bucket that replicates already. The role is used as it is, by its ARN, and the configuration stays when
-/// the resource is deleted: it was there before.
+/// The spec of a bucket that replicates already. The role is used as it is, by its ARN, and the configuration stays
+/// when the resource is deleted: it was there before.
 ///
 /// # Errors
 /// The first field that cannot be expressed.

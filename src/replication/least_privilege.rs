@@ -1,8 +1,8 @@
 //! The policies that people attach in AWS.
 //!
 //! In: resources and accounts. Out: the bucket policies of destinations and the key policies of other accounts, and the
-//! operator's own least privilege, for itself and in each account. `cli/policy.rs` joins it with the rights for canaries,
-//! backfills and event queues.
+//! operator's own least privilege, for itself and in each account. `cli/policy.rs` joins it with the rights for
+//! canaries, backfills and event queues.
 
 use std::collections::{BTreeMap, BTreeSet};
 

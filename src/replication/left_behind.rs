@@ -1,8 +1,8 @@
 //! Reports what a deletion leaves in accounts of destinations that cannot be reached.
 //!
 //! In: why each account cannot be reached, and the status, which names what the resource made there before it was made.
-//! Out: the refusal that keeps the finalizer, with what is left and the ways out; none where nothing was made. An account
-//! that only the spec names holds nothing.
+//! Out: the refusal that keeps the finalizer, with what is left and the ways out; none where nothing was made. An
+//! account that only the spec names holds nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 

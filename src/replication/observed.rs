@@ -15,7 +15,8 @@ use crate::replication::configuration::Configuration;
 use crate::replication::failure::{Failure, FailureClass};
 use crate::replication::resource_id::ResourceId;
 
-/// How long after a write AWS may still answer from before it. AWS states no bound; a minute is the choice of this project.
+/// How long after a write AWS may still answer from before it. AWS states no bound; a minute is the choice of this
+/// project.
 pub const SHOWN_AFTER: Duration = Duration::from_secs(60);
 
 /// The outcome of one read.

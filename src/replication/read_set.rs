@@ -40,8 +40,8 @@ impl BucketRef {
         }
     }
 
-    /// Why S3 cannot replicate from `source` into this bucket, where the spec names Regions of two partitions for them. A call
-    /// to the other partition would end in a refusal of the credentials.
+    /// Why S3 cannot replicate from `source` into this bucket, where the spec names Regions of two partitions for them.
+    /// A call to the other partition would end in a refusal of the credentials.
     pub fn is_in_another_partition(&self, source: &BucketRef) -> Option<String> {
         let (from, to) = (source.region.as_ref()?, self.region.as_ref()?);
         let (own, other) = (Partition::of_region(from), Partition::of_region(to));

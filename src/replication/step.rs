@@ -161,8 +161,8 @@ impl Step {
             // S3 refuses a configuration between buckets without versioning, and S3 cannot assume a role that does not
             // exist.
             (Step::PutReplication { .. }, Step::EnableVersioning { .. } | Step::CreateRole { .. }) => true,
-            // Objects fail where the role or a destination does not let them through. A policy that differs in something
-            // else does not matter to them.
+            // Objects fail where the role or a destination does not let them through. A policy that differs in
+            // something else does not matter to them.
             (Step::PutReplication { lacking, .. }, Step::UpdateTrustPolicy { .. }) => lacking.trust,
             (Step::PutReplication { lacking, .. }, Step::PutRolePolicy { .. }) => {
                 !lacking.role_policy.is_empty()

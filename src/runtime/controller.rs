@@ -1,7 +1,7 @@
 //! Watches one kind and reconciles its objects.
 //!
-//! In: a [`Controller`], which knows the kind, and a term of leadership. Out: a store that follows the API server, and a
-//! reconcile of each object whenever it is due. Everything here is the same for all kinds.
+//! In: a [`Controller`], which knows the kind, and a term of leadership. Out: a store that follows the API server, and
+//! a reconcile of each object whenever it is due. Everything here is the same for all kinds.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -41,8 +41,8 @@ use crate::telemetry::{Metrics, ReconcileResult};
 /// arrives any more is noticed a few seconds later.
 const WATCH_TIMEOUT: u32 = 90;
 
-/// `kubectl apply` keeps a second copy of the object in this annotation (Kubernetes, "Well-Known Labels, Annotations and
-/// Taints").
+/// `kubectl apply` keeps a second copy of the object in this annotation (Kubernetes, "Well-Known Labels, Annotations
+/// and Taints").
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// A kind, as the runtime must know it.
@@ -196,7 +196,8 @@ impl<C: Controller> Runner<C> {
         }
     }
 
-    /// How long a reconcile may have been running before the process counts as stuck, and how long the longest has been.
+    /// How long a reconcile may have been running before the process counts as stuck, and how long the longest has
+    /// been.
     pub(crate) fn longest_run(&self, now: Instant) -> (Duration, Option<Duration>) {
         (C::DEADLINE, self.triggers.longest_run(now))
     }

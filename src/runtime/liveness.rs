@@ -18,12 +18,12 @@ const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(60);
 /// A reconcile is dropped at its deadline; one that still runs after this much more cannot be dropped.
 const SLACK: Duration = Duration::from_secs(60);
 
-/// Failures of a watch that follow each other within this time are one streak: the watch tries again every 30 seconds, and
-/// connecting may take up to 30 more.
+/// Failures of a watch that follow each other within this time are one streak: the watch tries again every 30 seconds,
+/// and connecting may take up to 30 more.
 const MAX_FAILURE_GAP: Duration = Duration::from_secs(2 * 60);
 
-/// After failing for this long, the cause may be in this process (the API server's CA is loaded only at startup), so that a
-/// restart may help.
+/// After failing for this long, the cause may be in this process (the API server's CA is loaded only at startup), so
+/// that a restart may help.
 const MAX_STREAK: Duration = Duration::from_secs(15 * 60);
 
 /// Failures without a success between them.

@@ -45,7 +45,8 @@ impl RequeueBackoff {
         self.after_or(reason, interval, jittered(interval))
     }
 
-    /// The same, for an object whose periodic checks have their own times: `turn` is how long it waits for the next one.
+    /// The same, for an object whose periodic checks have their own times: `turn` is how long it waits for the next
+    /// one.
     pub fn after_or(&mut self, reason: Reason, interval: Duration, turn: Duration) -> Duration {
         if reason.is_foreign() {
             return self.check_soon(reason).map_or(turn, |pause| pause.min(turn));

@@ -1,8 +1,8 @@
 //! Decides which namespace's object begins next in a bulkhead.
 //!
-//! In: the objects that wait, each with a ticket that grows. Out: one at a time. Namespaces take turns, so that one with
-//! ten thousand objects delays the only object of another by one of its own. Within a namespace the oldest ticket goes
-//! first. Objects of a kind without namespaces are one namespace.
+//! In: the objects that wait, each with a ticket that grows. Out: one at a time. Namespaces take turns, so that one
+//! with ten thousand objects delays the only object of another by one of its own. Within a namespace the oldest ticket
+//! goes first. Objects of a kind without namespaces are one namespace.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -221,8 +221,8 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash, S> Store<K, I, S> {
         self.state.read().objects.contains_key(key)
     }
 
-    /// Whether an object is outdated: by now the store holds none of its key, another one, or one that is being deleted or
-    /// has another spec. An object that is newer than the store's is not.
+    /// Whether an object is outdated: by now the store holds none of its key, another one, or one that is being deleted
+    /// or has another spec. An object that is newer than the store's is not.
     pub fn is_outdated(&self, metadata: &ObjectMeta) -> bool {
         let Some(held) = self.get(&Key::of(metadata)) else { return true };
         let held = held.meta();

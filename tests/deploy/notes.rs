@@ -233,7 +233,8 @@ fn type_in(world: &World, commands: &str) -> Result<()> {
     Ok(())
 }
 
-/// Two replications in each of two namespaces, one of them of the shard `a`, and a backfill of each, which has no labels.
+/// Two replications in each of two namespaces, one of them of the shard `a`, and a backfill of each, which has no
+/// labels.
 fn resources() -> Value {
     let mut items = Vec::new();
     for (namespace, name, labels) in [

@@ -1,8 +1,8 @@
 //! The schema of the values: it refuses an unknown key in every object, as far down as the types of Kubernetes go, and
 //! takes a value of every field.
 //!
-//! Its definitions are Kubernetes' own types and the spec of an AwsAccount. Without them Helm would pass an unknown key on,
-//! and the API server would drop it silently. `UPDATE_DEPLOY=1 cargo test --test deploy` writes them.
+//! Its definitions are Kubernetes' own types and the spec of an AwsAccount. Without them Helm would pass an unknown key
+//! on, and the API server would drop it silently. `UPDATE_DEPLOY=1 cargo test --test deploy` writes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -51,8 +51,8 @@ fn short(name: &str) -> &str {
 }
 
 impl Types {
-    /// A type as the schema has it: without unknown keys, and with null, which Kubernetes takes as absent. The API server
-    /// itself refuses wrong values, with a better message.
+    /// A type as the schema has it: without unknown keys, and with null, which Kubernetes takes as absent. The API
+    /// server itself refuses wrong values, with a better message.
     fn schema(&mut self, node: &Value) -> Value {
         let reference = node["$ref"].as_str().or_else(|| node.pointer("/allOf/0/$ref")?.as_str());
         if let Some(name) = reference.and_then(|reference| reference.rsplit('/').next()) {

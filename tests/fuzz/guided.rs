@@ -1,4 +1,5 @@
-//! Draws the inputs of a property from libFuzzer, which is guided by coverage: it changes the bytes that reached new code.
+//! Draws the inputs of a property from libFuzzer, which is guided by coverage: it changes the bytes that reached new
+//! code.
 //!
 //! In: libFuzzer's arguments and what to do with its bytes. Out: the inputs that reached new code, and the bytes of one
 //! that breaks the property, in the folders that the arguments name.
@@ -101,8 +102,8 @@ pub fn draw<F: Fn(&[u8]) -> Input>(arguments: &[String], run: F) {
 
 /// A panic in here aborts the process, on which libFuzzer saves the input.
 extern "C" fn call<F: Fn(&[u8]) -> Input>(bytes: *const u8, length: usize) -> c_int {
-    // SAFETY: `draw` stored a pointer to an `F`, and waits for the driver that calls this. libFuzzer's bytes are a buffer
-    // of that length.
+    // SAFETY: `draw` stored a pointer to an `F`, and waits for the driver that calls this. libFuzzer's bytes are a
+    // buffer of that length.
     let (run, bytes) =
         unsafe { (&*RUN.load(Ordering::SeqCst).cast::<F>(), slice::from_raw_parts(bytes, length)) };
     match run(bytes) {

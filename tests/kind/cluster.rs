@@ -1,5 +1,5 @@
-//! The cluster that all tests share: how it is made or found, the emulator and the default release on it, and which tests
-//! may run at the same time.
+//! The cluster that all tests share: how it is made or found, the emulator and the default release on it, and which
+//! tests may run at the same time.
 
 use std::env;
 use std::path::PathBuf;

@@ -68,8 +68,8 @@ impl BucketKey {
     }
 }
 
-/// The locations of all buckets. Twenty thousand of them stay for as long as the operator runs, so that each takes little
-/// and has neither an age nor a rank.
+/// The locations of all buckets. Twenty thousand of them stay for as long as the operator runs, so that each takes
+/// little and has neither an age nor a rank.
 #[derive(Debug, Default)]
 struct Locations {
     by_bucket: HashMap<BucketKey, (Arc<str>, OwnerCheck)>,
@@ -183,8 +183,8 @@ impl Buckets {
         held
     }
 
-    /// Whether a bucket has Object Lock, as remembered or by `read` now; `fresh`: by `read` now. A failure stops nothing:
-    /// the role keeps the rights that it has, and the condition of the role names the failure.
+    /// Whether a bucket has Object Lock, as remembered or by `read` now; `fresh`: by `read` now. A failure stops
+    /// nothing: the role keeps the rights that it has, and the condition of the role names the failure.
     pub async fn object_lock(
         &self,
         bucket: &BucketKey,
@@ -279,8 +279,8 @@ where
     }
 
     /// The answer that is remembered, or the one that `read` gives now. Where that is denied, what is remembered still
-    /// serves. Where a fresh read gets no answer, what is remembered may be what has changed: it is forgotten, so that the
-    /// failure shows until there is an answer.
+    /// serves. Where a fresh read gets no answer, what is remembered may be what has changed: it is forgotten, so that
+    /// the failure shows until there is an answer.
     async fn get(&self, key: &K, fresh: bool, read: impl Future<Output = Read<T>>) -> Read<T> {
         let Stable(cache, lasts) = self;
         let known = cache.get(key).await;

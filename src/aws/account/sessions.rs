@@ -1,5 +1,5 @@
-//! Sessions in the role of an `AwsAccount`: one per resource, named after it, one for the checks of the `AwsAccount` itself,
-//! and one for the readings of metrics.
+//! Sessions in the role of an `AwsAccount`: one per resource, named after it, one for the checks of the `AwsAccount`
+//! itself, and one for the readings of metrics.
 //!
 //! In: the role and the name of a session, and the failures of the calls that it signed. Out: temporary credentials
 //! with the identity that STS gave them. They are cached, renewed before they expire, and begun again when AWS no
@@ -158,8 +158,8 @@ async fn begin(name: &str, role: &AssumeRole, clients: &AccountClients) -> Read<
     Ok(Session { credentials, identity: CallerIdentity { arn: assumed, account_id } })
 }
 
-/// Says that the role may be in another partition: STS knows the roles of its own alone, and of others it says only that the
-/// request is wrong. `home`: the Region of the environment, whose STS was asked.
+/// Says that the role may be in another partition: STS knows the roles of its own alone, and of others it says only
+/// that the request is wrong. `home`: the Region of the environment, whose STS was asked.
 fn name_partition(failure: Failure, arn: &str, home: &str) -> Failure {
     let own = Partition::of_region(home);
     let is_refusal = matches!(failure.class, FailureClass::Invalid | FailureClass::Denied);

@@ -37,8 +37,8 @@ pub async fn describe_job(aws: &AwsClient, address: &JobAddress, id: &str) -> Re
     }
 }
 
-/// Whether S3 says by a code that there is no such job. The API reference and the troubleshooting page name it by different
-/// codes (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_control_DescribeJob.html>,
+/// Whether S3 says by a code that there is no such job. The API reference and the troubleshooting page name it by
+/// different codes (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_control_DescribeJob.html>,
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshooting-batch-operations.html>).
 pub fn names_no_job(code: &str) -> bool {
     matches!(code, "NotFoundException" | "NoSuchJobException" | "NoSuchJob")

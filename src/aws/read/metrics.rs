@@ -128,8 +128,8 @@ fn query(index: usize, series: &Series, request: &MetricsRequest) -> MetricDataQ
     MetricDataQuery::builder().id(query_id(index)).metric_stat(stat).build()
 }
 
-/// Adds a page of a series. The status of its last page counts: `PartialData` and `InternalError` announce further pages,
-/// and without one, points are missing
+/// Adds a page of a series. The status of its last page counts: `PartialData` and `InternalError` announce further
+/// pages, and without one, points are missing
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDataResult.html>).
 fn add(answer: &mut SeriesAnswer, result: &MetricDataResult, request: &MetricsRequest, region: &str) {
     let words: Vec<&str> = result.messages().iter().filter_map(|message| message.value()).collect();

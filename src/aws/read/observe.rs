@@ -328,8 +328,8 @@ async fn read_bucket(
         (FailureClass::Denied, OwnerCheck::Denied) if !aws.buckets().asks_owner_again(&key, fresh).await => {
             found(Err(failure), false)
         }
-        // An earlier confirmation holds no longer: the name may have passed to another account. An earlier denial may not
-        // either: the right may have been granted.
+        // An earlier confirmation holds no longer: the name may have passed to another account. An earlier denial may
+        // not either: the right may have been granted.
         (FailureClass::Denied, _) => {
             let answer = head(aws, region, name, Some(expected)).await;
             let owner_check = match ask_owner(aws, region, name, &answer).await {

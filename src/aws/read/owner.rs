@@ -1,8 +1,8 @@
 //! Asks S3 whether a bucket is there, and distinguishes a denied action from a bucket of another owner, which S3
 //! answers in the same words.
 //!
-//! In: a bucket. Out: [`Head`], what S3 says about it; [`BucketOwnership`], from the answers of `HeadBucket` with and without
-//! `ExpectedBucketOwner`.
+//! In: a bucket. Out: [`Head`], what S3 says about it; [`BucketOwnership`], from the answers of `HeadBucket` with and
+//! without `ExpectedBucketOwner`.
 
 use crate::aws::account::client::AwsClient;
 use crate::aws::account::operation::Operation;
@@ -117,8 +117,8 @@ pub async fn explain(aws: &AwsClient, region: &str, bucket: &str, account_id: &s
     }
 }
 
-/// The answer of a HEAD in the light of that of another call. A denial of one action says nothing about the other, but where
-/// the bucket is holds for both, and credentials that AWS refuses are refused for both.
+/// The answer of a HEAD in the light of that of another call. A denial of one action says nothing about the other, but
+/// where the bucket is holds for both, and credentials that AWS refuses are refused for both.
 fn combine(head: Head, other: Head) -> Head {
     match (head, other) {
         (Head::Missing, Head::Denied { .. }) => Head::Missing,

@@ -1,5 +1,5 @@
-//! The same beginning twice: buckets of two accounts, and a role to assume in the second one. Once simulated, once in the
-//! emulator behind the rig's proxy, which refuses what AWS refuses.
+//! The same beginning twice: buckets of two accounts, and a role to assume in the second one. Once simulated, once in
+//! the emulator behind the rig's proxy, which refuses what AWS refuses.
 //!
 //! In: an act. Out: the answers of both.
 
@@ -272,7 +272,8 @@ impl Stage {
     /// Does what S3 does and the emulator does not: in bucket policies, the ARN of a role that was deleted becomes its
     /// unique id
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-bucket-user-policy-specifying-principal-intro.html>,
-    /// <https://repost.aws/knowledge-center/iam-resource-policy-format>). Everything else in the emulator stays as it is.
+    /// <https://repost.aws/knowledge-center/iam-resource-policy-format>). Everything else in the emulator stays as it
+    /// is.
     async fn show_deleted_principal(&self, arn: &str) {
         for bucket in [&self.names.orders, &self.names.copies, &self.names.replicas] {
             let (s3, ..) = self.past_proxy(bucket);

@@ -1,7 +1,8 @@
 //! Writes a canary, and deletes a version for good.
 //!
 //! In: an object, or a version of one. Out: S3's answer. A deletion names a version, so that it leaves no delete marker
-//! and S3 replicates it nowhere (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/delete-marker-replication.html>).
+//! and S3 replicates it nowhere
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/delete-marker-replication.html>).
 
 use std::collections::BTreeMap;
 

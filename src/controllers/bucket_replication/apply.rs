@@ -13,8 +13,8 @@ use crate::ports::{Cloud, Cluster};
 use crate::replication::Assessment;
 use crate::replication::outcome::Outcome;
 
-/// Applies a part of a plan. A refusal on the way is added to the plan. The status: the one that was written last before
-/// a write to AWS, if any was.
+/// Applies a part of a plan. A refusal on the way is added to the plan. The status: the one that was written last
+/// before a write to AWS, if any was.
 ///
 /// # Errors
 /// Why the check stops before its first write.

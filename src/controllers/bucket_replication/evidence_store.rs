@@ -249,7 +249,8 @@ fn is_about(watch: &Watch, (source, rule, destination): (&str, &str, &str)) -> b
         && watch.rules.iter().any(|held| held.id == rule && held.destination == destination)
 }
 
-/// Takes the runs of failures over that the status remembers, of the rules with these IDs, and drops those of all others.
+/// Takes the runs of failures over that the status remembers, of the rules with these IDs, and drops those of all
+/// others.
 fn remember_failures(evidence: &mut Evidence, names: &BTreeSet<&String>, previous: &BucketReplicationStatus) {
     for (id, rule) in &mut evidence.rules {
         rule.run.take_if(|_| !names.contains(id));

@@ -81,9 +81,9 @@ enum Halt {
     Interrupted,
 }
 
-/// Executes stages until the operator no longer leads, is asked to stop, sees another object than the plan was made for, or
-/// no longer authorizes the resource as it did then. A step that fails holds back only the steps that need it. Object and
-/// permission are confirmed again before each stage, and after a wait for the lock of a bucket.
+/// Executes stages until the operator no longer leads, is asked to stop, sees another object than the plan was made
+/// for, or no longer authorizes the resource as it did then. A step that fails holds back only the steps that need it.
+/// Object and permission are confirmed again before each stage, and after a wait for the lock of a bucket.
 pub async fn execute<C: Cloud, K: Cluster>(
     stages: &[Vec<Step>],
     clients: &C::Clients,
@@ -152,8 +152,8 @@ async fn require_permission<C, K: Cluster>(purpose: Purpose<'_>, cx: &Context<C,
     if (cx.may_begin)() || is_on(Mutant::LeaseIgnored) { Ok(()) } else { Err(Halt::Interrupted) }
 }
 
-/// Whether the watch has brought another object meanwhile: the user may have changed, suspended or deleted it. It costs no
-/// request.
+/// Whether the watch has brought another object meanwhile: the user may have changed, suspended or deleted it. It costs
+/// no request.
 ///
 /// # Errors
 /// It has.
@@ -230,8 +230,8 @@ async fn account_of_roles<C: Cloud, K>(clients: &C::Clients, cx: &Context<C, K>)
     cx.cloud.caller(clients).await.ok().map(|caller| caller.account)
 }
 
-/// Replaces the statements of one Sid in the policy of a bucket. Others write the policy too, and S3 has no conditional write
-/// for it: the policy is read just before the write and again afterwards.
+/// Replaces the statements of one Sid in the policy of a bucket. Others write the policy too, and S3 has no conditional
+/// write for it: the policy is read just before the write and again afterwards.
 struct StatementsWrite<'a, C: Cloud, K> {
     bucket: &'a BucketAddress,
     sid: &'a str,
@@ -258,8 +258,8 @@ impl<C: Cloud, K: Cluster> StatementsWrite<'_, C, K> {
         self.confirm().await
     }
 
-    /// Reads the policy until it holds what was written. A read may lag behind writes: it shows a policy from before them
-    /// then. Any other policy is one that someone else has written over it.
+    /// Reads the policy until it holds what was written. A read may lag behind writes: it shows a policy from before
+    /// them then. Any other policy is one that someone else has written over it.
     async fn confirm(&self) -> Read<()> {
         let mut is_old = false;
         for reads in 0..=LATER_READS {

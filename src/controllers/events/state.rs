@@ -434,8 +434,8 @@ fn origins(object: &Guarded) -> Option<Vec<Origin>> {
     object.0.as_ref().ok()?.status.as_ref().and_then(Origin::of_resource)
 }
 
-/// Whether a check of the resource reads AWS because of an event. It is checked when it is no longer suspended, or can be
-/// decoded.
+/// Whether a check of the resource reads AWS because of an event. It is checked when it is no longer suspended, or can
+/// be decoded.
 pub(super) fn is_checked(object: &Guarded) -> bool {
     let is_suspended = |resource: &BucketReplication| resource.spec.suspend;
     let is_deleted = object.meta().deletion_timestamp.is_some();

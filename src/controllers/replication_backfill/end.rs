@@ -1,7 +1,7 @@
 //! Ends a backfill: its role goes, and its result is kept.
 //!
-//! In: a verdict. Out: the end in the status. A role that cannot be deleted now stays in the status and is tried again; the
-//! result is reported meanwhile. One that IAM does not show is searched for once more a minute later.
+//! In: a verdict. Out: the end in the status. A role that cannot be deleted now stays in the status and is tried again;
+//! the result is reported meanwhile. One that IAM does not show is searched for once more a minute later.
 
 use std::time::Duration;
 

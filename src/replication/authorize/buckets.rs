@@ -50,7 +50,8 @@ pub(super) fn require_destinations(
     refusals
 }
 
-/// How many buckets a message names: as many as fit into the message of a condition, be their names as long as S3 allows.
+/// How many buckets a message names: as many as fit into the message of a condition, be their names as long as S3
+/// allows.
 const BUCKETS: usize = 40;
 
 /// Rules whose buckets an account does not name.
@@ -139,8 +140,8 @@ pub(super) fn require_report(bucket: &str, Account { name, spec }: &Account) -> 
     ))
 }
 
-/// Whether a pattern matches the name of a bucket: character by character, `*` for any characters. A pattern with `?`, which
-/// only a write past admission can store, matches nothing.
+/// Whether a pattern matches the name of a bucket: character by character, `*` for any characters. A pattern with `?`,
+/// which only a write past admission can store, matches nothing.
 fn matches(patterns: &[String], bucket: &str) -> bool {
     let mut readable = patterns.iter().filter(|pattern| !pattern.contains('?'));
     is_name(bucket) && readable.any(|pattern| WildMatch::new(pattern).matches(bucket))

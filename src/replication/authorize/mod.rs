@@ -1,7 +1,7 @@
 //! Decides whether the administrators of accounts allow what a resource asks for.
 //!
-//! In: a resource, its accounts, and the labels of its namespace. Out: nothing, or a refusal that names each account and
-//! pattern. It is decided on every reconcile, before any call to AWS.
+//! In: a resource, its accounts, and the labels of its namespace. Out: nothing, or a refusal that names each account
+//! and pattern. It is decided on every reconcile, before any call to AWS.
 
 pub mod accounts;
 mod buckets;
@@ -36,8 +36,8 @@ pub fn authorize(replication: &Replication<'_>, labels: Labels<'_>) -> Result<()
     Refusal::all(refusals(replication, labels))
 }
 
-/// Everything that a resource asks for and administrators do not allow. Of an account that the namespace may not use, nothing
-/// else is named: its patterns are not for that namespace.
+/// Everything that a resource asks for and administrators do not allow. Of an account that the namespace may not use,
+/// nothing else is named: its patterns are not for that namespace.
 pub fn refusals(replication: &Replication<'_>, labels: Labels<'_>) -> Vec<Refusal> {
     let Replication { id, accounts, .. } = *replication;
     let namespace = |account: &Account| require_namespace(&id.namespace, labels, account);

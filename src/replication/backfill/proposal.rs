@@ -1,7 +1,7 @@
 //! The backfill to apply for a replication.
 //!
-//! In: a `BucketReplication` with its status, if it has one. Out: a `ReplicationBackfill` for what the status reports as
-//! missed, with what a person should see and may want to change, and nothing that the API server fills in.
+//! In: a `BucketReplication` with its status, if it has one. Out: a `ReplicationBackfill` for what the status reports
+//! as missed, with what a person should see and may want to change, and nothing that the API server fills in.
 
 use std::collections::BTreeSet;
 

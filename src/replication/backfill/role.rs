@@ -1,7 +1,7 @@
 //! The role that S3 Batch Operations assumes for a job.
 //!
-//! In: the backfill, its account and the source. Out: the role's documents, the steps that lead to them, and the steps that
-//! remove it. The role starts replication; the objects are copied by the replication's own role
+//! In: the backfill, its account and the source. Out: the role's documents, the steps that lead to them, and the steps
+//! that remove it. The role starts replication; the objects are copied by the replication's own role
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-batch-replication-policies.html>).
 
 use crate::api::{
@@ -134,8 +134,8 @@ fn foreign(held: &ObservedRole, id: &ResourceId) -> Refusal {
     )
 }
 
-/// An existing role serves the job: it is there, within the boundary that the account imposes, and S3 Batch Operations may
-/// assume it.
+/// An existing role serves the job: it is there, within the boundary that the account imposes, and S3 Batch Operations
+/// may assume it.
 ///
 /// # Errors
 /// `RoleNotFound`, `NotAllowed` or `RoleNotTrusted`.

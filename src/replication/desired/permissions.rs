@@ -1,7 +1,7 @@
 //! The permissions of the role.
 //!
-//! In: rules, and what is replicated along with an object. Out: statements, each action only on the resources that need it
-//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html>).
+//! In: rules, and what is replicated along with an object. Out: statements, each action only on the resources that need
+//! it (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html>).
 
 use std::collections::{BTreeMap, BTreeSet};
 

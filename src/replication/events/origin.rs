@@ -46,8 +46,8 @@ impl Origin {
     }
 
     /// The origins on which a resource depends: its buckets' and its role's. `None` while its status does not name all
-    /// of them. Keys are not among them: the operator reads a key at most once an hour, and writes to none, so that it could
-    /// never prove that KMS sends events.
+    /// of them. Keys are not among them: the operator reads a key at most once an hour, and writes to none, so that it
+    /// could never prove that KMS sends events.
     pub fn of_resource(status: &BucketReplicationStatus) -> Option<Vec<Origin>> {
         let source = Origin::of_bucket(status.source.as_ref()?)?;
         let role = Origin::of_role(status)?;

@@ -55,13 +55,14 @@ pub struct RetriedFailures {
     pub prefixes: Vec<String>,
     /// It has only objects that were created after this. `None`: from the first one on.
     pub created_after: Option<Timestamp>,
-    /// It has the objects from before this time. Earlier than its end: an object that was written while the job ran, and
-    /// failed, is still missing.
+    /// It has the objects from before this time. Earlier than its end: an object that was written while the job ran,
+    /// and failed, is still missing.
     pub to: Timestamp,
 }
 
 impl Evidence {
-    /// Adds what a backfill replicated, once. A backfill that is deleted afterwards has retried its objects nevertheless.
+    /// Adds what a backfill replicated, once. A backfill that is deleted afterwards has retried its objects
+    /// nevertheless.
     pub fn add_retried(&mut self, one: RetriedFailures) {
         if self.retried.contains(&one) {
             return;

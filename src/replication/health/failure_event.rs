@@ -1,7 +1,7 @@
 //! Failure events of S3: why an operation failed.
 //!
-//! In: the body of a message, as S3 sends it to a queue that the user chose. Out: the failures in it; and for each reason
-//! that S3 documents, its meaning and its remedy.
+//! In: the body of a message, as S3 sends it to a queue that the user chose. Out: the failures in it; and for each
+//! reason that S3 documents, its meaning and its remedy.
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-metrics-events.html>
 
@@ -43,8 +43,8 @@ pub struct FailureEvent {
     pub at: Timestamp,
 }
 
-/// The failures in the body of a message; empty for any other message. One that S3 delivers by SNS is an envelope around
-/// it.
+/// The failures in the body of a message; empty for any other message. One that S3 delivers by SNS is an envelope
+/// around it.
 pub fn failures(body: &str) -> Vec<FailureEvent> {
     match serde_json::from_str::<EventBody>(body) {
         Ok(EventBody { records: Some(records), .. }) => records.into_iter().filter_map(failure).collect(),

@@ -1,7 +1,8 @@
 //! The verdict about one resource: the worst of its rules.
 //!
 //! In: the spec, the evidence, the former status and the last correction. Out: reason and message of the condition
-//! `Replicating`, and `status.health`, which stays as it was to the byte while neither a verdict nor a rounded figure changes.
+//! `Replicating`, and `status.health`, which stays as it was to the byte while neither a verdict nor a rounded figure
+//! changes.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

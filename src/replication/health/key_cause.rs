@@ -104,8 +104,8 @@ pub fn unread_key_policy(failure: &Failure) -> String {
     format!("perhaps the policy of a key, which the operator cannot check: {}", failure.message())
 }
 
-/// Names the principals of a key's policy that were deleted. KMS shows an id in place of each, and a role that was made again
-/// under its name is another principal.
+/// Names the principals of a key's policy that were deleted. KMS shows an id in place of each, and a role that was made
+/// again under its name is another principal.
 fn deleted_principals_note(policy: &Value) -> String {
     let deleted: Vec<String> = deleted_principals(Some(policy), "").into_iter().collect();
     if deleted.is_empty() {

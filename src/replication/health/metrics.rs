@@ -1,11 +1,11 @@
 //! Which metrics are read together, and what their points mean.
 //!
-//! In: the rules that publish metrics, and the time. Out: requests of at most [`MAX_SERIES`] series, one account and one
-//! Region each; and from their answers, evidence.
+//! In: the rules that publish metrics, and the time. Out: requests of at most [`MAX_SERIES`] series, one account and
+//! one Region each; and from their answers, evidence.
 //!
 //! S3 publishes the metric of operations that ended in the source's Region, and the metrics of what is pending in the
-//! destination's (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/repl-metrics.html>). The account is the source's
-//! in both.
+//! destination's (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/repl-metrics.html>). The account is the
+//! source's in both.
 
 use std::collections::BTreeMap;
 

@@ -59,9 +59,9 @@ pub struct OwnershipFacts<'a> {
 }
 
 impl OwnershipFacts<'_> {
-    /// Whether the configuration on the source is to be removed: it still names a role of this resource, or the one that
-    /// was applied, or it is the one that the status announced, and it was not there before the resource. Any other one was
-    /// put in its place by someone else.
+    /// Whether the configuration on the source is to be removed: it still names a role of this resource, or the one
+    /// that was applied, or it is the one that the status announced, and it was not there before the resource. Any
+    /// other one was put in its place by someone else.
     fn removes(&self, bucket: &str, held: &Configuration, roles: &[&ObservedRole]) -> bool {
         let OwnershipFacts { status, .. } = self;
         let own_role = roles.iter().any(|role| role.arn == held.role);
@@ -84,8 +84,8 @@ pub struct Teardown {
     pub blocked: Option<Refusal>,
 }
 
-/// Plans the removal of what is the resource's own: the configuration first, so that nothing replicates with half a role.
-/// While the configuration cannot be read, nothing is removed.
+/// Plans the removal of what is the resource's own: the configuration first, so that nothing replicates with half a
+/// role. While the configuration cannot be read, nothing is removed.
 pub fn teardown(observed: &ObservedForDeletion, ownership: &OwnershipFacts<'_>) -> Teardown {
     let OwnershipFacts { id, sid, .. } = *ownership;
     if observed.configuration.is_err() {

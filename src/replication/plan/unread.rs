@@ -69,15 +69,15 @@ pub fn uncompared<'a>(input: &PlanInput<'a>) -> Vec<(String, &'a Failure)> {
     rules.into_iter().chain(role).collect()
 }
 
-/// Whether the role may not be named in a configuration or a bucket policy: under an `AwsAccount` its tags and its boundary
-/// decide that, and they could not be read.
+/// Whether the role may not be named in a configuration or a bucket policy: under an `AwsAccount` its tags and its
+/// boundary decide that, and they could not be read.
 pub fn may_not_use_role(input: &PlanInput<'_>) -> bool {
     let is_existing = matches!(input.desired.role, DesiredRole::Existing { .. });
     is_existing && input.account().is_some() && input.observed.role.is_err()
 }
 
-/// Whether former roles may be deleted. A bucket policy that still names one of them could not be changed afterwards, not
-/// even by its owner.
+/// Whether former roles may be deleted. A bucket policy that still names one of them could not be changed afterwards,
+/// not even by its owner.
 pub fn may_delete_roles(input: &PlanInput<'_>) -> bool {
     !keeps_all(input) && input.observed.bucket_policies.values().all(Result::is_ok)
 }
@@ -103,8 +103,8 @@ pub fn policy_in_place_of(
     }
 }
 
-/// Whether a role waits for the boundary that is imposed on it. A boundary narrows what the role may do, so that it is not
-/// set while the configuration cannot be read, and no permission is added before it is.
+/// Whether a role waits for the boundary that is imposed on it. A boundary narrows what the role may do, so that it is
+/// not set while the configuration cannot be read, and no permission is added before it is.
 pub fn awaits_boundary(input: &PlanInput<'_>, role: &ManagedRole, differences: &[DriftEntry]) -> bool {
     let is_boundary = |d: &DriftEntry| {
         d.resource == AwsResource::Role && d.path == "permissionsBoundary" && d.name == role.name

@@ -1,7 +1,7 @@
 //! Explains a failed step.
 //!
-//! In: a step, its failure and the observed state. Out: the condition that it concerns, the reason and the message, also
-//! where AWS's answer alone is misleading.
+//! In: a step, its failure and the observed state. Out: the condition that it concerns, the reason and the message,
+//! also where AWS's answer alone is misleading.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -159,8 +159,8 @@ impl FailedStep<'_> {
         })
     }
 
-    /// Versioning that was enabled a moment ago may not have reached all of S3: it was enabled in this try, or S3 misses
-    /// it although it answers that every bucket has it.
+    /// Versioning that was enabled a moment ago may not have reached all of S3: it was enabled in this try, or S3
+    /// misses it although it answers that every bucket has it.
     fn versioning_is_unsettled(&self) -> bool {
         let observed = self.input.observed;
         let mut buckets = std::iter::once(&observed.source).chain(observed.destinations.values());
@@ -170,8 +170,8 @@ impl FailedStep<'_> {
             || (is_about_versioning && buckets.all(|bucket| bucket.versioning.is_ok()))
     }
 
-    /// IAM's names have no case for creating a role, and have one for reading it. The first time, the role may have been
-    /// created a moment ago; when a later check did not find it either, another one has the name.
+    /// IAM's names have no case for creating a role, and have one for reading it. The first time, the role may have
+    /// been created a moment ago; when a later check did not find it either, another one has the name.
     fn is_taken_by_another_case(&self) -> bool {
         const TAKEN: &str = "EntityAlreadyExists";
         let mut previous = self.context.previous.conditions.iter();

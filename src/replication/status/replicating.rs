@@ -1,7 +1,7 @@
 //! The condition `Replicating`: whether objects arrive, which is independent of whether the settings are right.
 //!
-//! In: a check, or what stopped it, and the evidence. Out: the condition, `status.health`, and an event where the verdict
-//! changed.
+//! In: a check, or what stopped it, and the evidence. Out: the condition, `status.health`, and an event where the
+//! verdict changed.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 

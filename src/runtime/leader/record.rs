@@ -1,7 +1,7 @@
 //! Decides what to write to the Lease, purely.
 //!
-//! In: the Lease as it was just read, and the time. Out: create it, replace it, or wait. A holder counts as gone when its
-//! record has not changed for the duration of the lease, by this process' own clock.
+//! In: the Lease as it was just read, and the time. Out: create it, replace it, or wait. A holder counts as gone when
+//! its record has not changed for the duration of the lease, by this process' own clock.
 
 use std::time::Duration;
 

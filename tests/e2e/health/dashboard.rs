@@ -1,8 +1,8 @@
 //! The panels of the dashboard over what a running operator exports: Prometheus evaluates each of their expressions.
 //!
-//! Two scrapes of one operator are the data, the first from its start. Between them objects fail, drift is found by an event
-//! and corrected, and AWS throttles. The test covers that each expression selects something, and the values of the panels
-//! about objects; it does not draw them.
+//! Two scrapes of one operator are the data, the first from its start. Between them objects fail, drift is found by an
+//! event and corrected, and AWS throttles. The test covers that each expression selects something, and the values of
+//! the panels about objects; it does not draw them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

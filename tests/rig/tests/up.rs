@@ -1,4 +1,5 @@
-//! The steps that `rig up` prints, typed in as they stand: from two buckets to the end of a backfill, and to its own end.
+//! The steps that `rig up` prints, typed in as they stand: from two buckets to the end of a backfill, and to its own
+//! end.
 //!
 //! The page calls the AWS CLI. Without one the test is ignored and a line says so.
 

@@ -66,8 +66,8 @@ pub fn planned(evidence: &mut Evidence, probes: &Probes, status: &BucketReplicat
     }
 }
 
-/// The last canary of a rule, by the status that an earlier process wrote. The status has one canary of all rules: it is
-/// that of this rule as far as the verdict about the rule says so.
+/// The last canary of a rule, by the status that an earlier process wrote. The status has one canary of all rules: it
+/// is that of this rule as far as the verdict about the rule says so.
 fn remembered(status: &BucketReplicationStatus, rule: &str, now: Timestamp) -> CanaryEvidence {
     let Some(health) = &status.health else { return CanaryEvidence::default() };
     let Some(canary) = &health.canary else { return CanaryEvidence::default() };

@@ -1,7 +1,7 @@
 //! Remembers the canaries of one resource between reconciles.
 //!
-//! In: canaries that were written, and when something is due. Out: the same. Everything else is in S3 and in the status:
-//! a process that starts lists the places that the status names, and takes up what it finds there.
+//! In: canaries that were written, and when something is due. Out: the same. Everything else is in S3 and in the
+//! status: a process that starts lists the places that the status names, and takes up what it finds there.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

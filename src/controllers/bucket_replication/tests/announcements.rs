@@ -32,8 +32,8 @@ fn create_role(scene: &Scene, name: &str) -> String {
     arn
 }
 
-/// A resource that has not been checked yet, with a destination in each of two accounts. AWS denies the operator to open
-/// `b-copies`.
+/// A resource that has not been checked yet, with a destination in each of two accounts. AWS denies the operator to
+/// open `b-copies`.
 fn half_closed(is_given: bool) -> Scene {
     let (scene, mut spec) = two_accounts();
     if is_given {

@@ -1,4 +1,5 @@
-//! An account of a destination that cannot be reached, whatever the reason: it holds back what needs it, and nothing else.
+//! An account of a destination that cannot be reached, whatever the reason: it holds back what needs it, and nothing
+//! else.
 
 use super::failed_steps::{DRIFTS, delete_configuration, replicating, rules, two_accounts};
 use super::*;

@@ -21,8 +21,8 @@ use crate::replication::health::canary::probe::Probe;
 /// How long after its write an object may lack a status. S3 does not document when it sets the first one.
 const ELIGIBLE_WITHIN: Duration = Duration::from_secs(60);
 
-/// After this time the operator deletes a canary that is still pending. The longest latency that a spec can accept is as
-/// long, and a canary that S3 forgot must not stand in the way of the next one for ever.
+/// After this time the operator deletes a canary that is still pending. The longest latency that a spec can accept is
+/// as long, and a canary that S3 forgot must not stand in the way of the next one for ever.
 pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 const FIRST_PAUSE: Duration = Duration::from_secs(2);

@@ -100,8 +100,8 @@ fn unread_owner(input: &PlanInput<'_>, held: &Configuration) -> String {
     failure.map(message).unwrap_or_default()
 }
 
-/// The keys that are not in use yet could be read: S3 takes a configuration with any key, and a key that is disabled, or waits
-/// for its deletion, encrypts nothing. One that may not be read is left to S3.
+/// The keys that are not in use yet could be read: S3 takes a configuration with any key, and a key that is disabled,
+/// or waits for its deletion, encrypts nothing. One that may not be read is left to S3.
 pub(crate) fn require_new_keys_read(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     if input.was_applied() {
         return Ok(());
@@ -226,8 +226,8 @@ pub(crate) fn require_bucket_policies_fit(
     Refusal::all(input.desired.bucket_policies.iter().filter_map(fits))
 }
 
-/// The policies of destinations were read, or the step that reads them again takes nothing away. Those in an account that
-/// cannot be reached are left to [`super::to_judge::require_accounts_reached`].
+/// The policies of destinations were read, or the step that reads them again takes nothing away. Those in an account
+/// that cannot be reached are left to [`super::to_judge::require_accounts_reached`].
 pub(crate) fn require_bucket_policies_read(
     input: &PlanInput<'_>,
     differences: &[DriftEntry],

@@ -227,8 +227,8 @@ impl Cluster {
         self.put(&format!("/registry/{group}/{plural}/{path}"), object).await
     }
 
-    /// Gives the cluster the UID of another one: that of the namespace `kube-system`, by which the operator knows its own
-    /// roles.
+    /// Gives the cluster the UID of another one: that of the namespace `kube-system`, by which the operator knows its
+    /// own roles.
     ///
     /// # Errors
     /// As `store`.

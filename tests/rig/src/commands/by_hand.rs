@@ -36,7 +36,8 @@ pub async fn create_boundary(endpoint: &str) -> Result<()> {
     Ok(())
 }
 
-/// Makes the directory of a person, and returns the lines that set up a shell. `tools`: the programs beside the operator.
+/// Makes the directory of a person, and returns the lines that set up a shell. `tools`: the programs beside the
+/// operator.
 pub fn environment(endpoint: &str, operator: &Path, tools: &[&Path]) -> Result<Vec<String>> {
     let (directory, bin) = (fill_directory()?, link_programs(operator, tools)?);
     Ok(vec![

@@ -1,5 +1,6 @@
-//! `rig fuzz`: runs the fuzz targets with libFuzzer, which is guided by coverage. The targets, the operator and all that
-//! it is built from are compiled for it once more, in a directory of their own: with counters, which no other build has.
+//! `rig fuzz`: runs the fuzz targets with libFuzzer, which is guided by coverage. The targets, the operator and all
+//! that it is built from are compiled for it once more, in a directory of their own: with counters, which no other
+//! build has.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,9 @@
 //! CloudTrail and EventBridge, which the emulator lacks: sends an event to a queue for each change in AWS.
 //!
-//! In: requests that were answered. Out: messages as EventBridge delivers CloudTrail's records to SQS, with the delay, the
-//! losses, the duplicates and the order that tests ask for. The fields are those of
-//! <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html>. A change
-//! that goes past the proxy has no event: that is an event that was lost.
+//! In: requests that were answered. Out: messages as EventBridge delivers CloudTrail's records to SQS, with the delay,
+//! the losses, the duplicates and the order that tests ask for. The fields are those of
+//! <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html>. A
+//! change that goes past the proxy has no event: that is an event that was lost.
 
 use std::time::Duration;
 
