@@ -36,7 +36,7 @@ pub fn covers(pattern: &str, other: &str) -> bool {
 /// Whether there is a text that both patterns match.
 pub fn overlap(one: &str, other: &str) -> bool {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    // For each prefix of `other`: whether it overlaps with the prefix of `one` that was read so far.
+    // By how much of `other` was matched: whether what was matched of `one` can match that too.
     let mut row = vec![true];
     row.extend(other.iter().scan(true, |all, char| {
         *all &= *char == '*';

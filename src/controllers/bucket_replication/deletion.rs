@@ -305,9 +305,8 @@ async fn source_accounts<C: Cloud, K: Cluster>(
     Ok(found)
 }
 
-/// The refusal of a deletion that waits for an `AwsAccount` that is gone. It names the ways to end the deletion.
-/// Without the account nothing in AWS may be touched, and only people can know which of these is right. `stand_in`: how
-/// another `AwsAccount` serves.
+/// What ends a deletion that waits for an `AwsAccount` that is gone. Without the account nothing in AWS may be touched,
+/// and only people can know which of these is right. `stand_in`: how another `AwsAccount` serves.
 fn account_is_gone(name: &str, metadata: &ObjectMeta, stand_in: &str) -> Refusal {
     let leave = retain(metadata);
     Refusal::new(

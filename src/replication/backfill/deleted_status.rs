@@ -18,7 +18,7 @@ use crate::replication::resource_id::ResourceId;
 /// The fields that cannot be read, as they are.
 pub type Unreadable = BTreeMap<&'static str, Value>;
 
-/// The readable part of a status.
+/// What can be read of a status.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeletedStatus {
     pub status: ReplicationBackfillStatus,
