@@ -44,7 +44,7 @@ impl TwoAccounts {
     }
 
     /// The policy of the destination with a statement of someone who was deleted.
-    async fn policy_with_the_dead(&self) -> Result<Value> {
+    async fn policy_with_deleted_principals(&self) -> Result<Value> {
         self.policy_with(&self.destination, USER).await
     }
 
@@ -132,7 +132,7 @@ async fn a_closed_account_in_the_policy_is_named() -> Result<()> {
 #[tokio::test]
 async fn a_former_destination_with_someone_dead_holds_back_no_new_one() -> Result<()> {
     let two = TwoAccounts::ready("principals-former").await?;
-    let policy = two.policy_with_the_dead().await?;
+    let policy = two.policy_with_deleted_principals().await?;
     let shown = show(&two.world, &two.destination, &policy);
     let next = two.world.bucket_of(&two.abroad_id, DESTINATION_REGION).await?;
     let mut resource = two.resource();
@@ -169,7 +169,7 @@ async fn of_two_resources_into_one_bucket_only_the_one_that_is_deleted_waits_and
     bills["spec"]["rules"][0]["destination"]["accountRef"] = json!(two.abroad);
     two.world.apply(&bills.to_string()).await?;
     two.world.wait_ready("bills").await?;
-    let policy = two.policy_with_the_dead().await?;
+    let policy = two.policy_with_deleted_principals().await?;
     let shown = show(&two.world, &two.destination, &policy);
     let also_shown = show(&two.world, &more, &two.policy_with(&more, ROLE).await?);
     two.world.api().delete("orders", &DeleteParams::default()).await?;
