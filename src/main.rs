@@ -8,12 +8,13 @@ use std::process::ExitCode;
 use s3_replication_operator::cli;
 use tokio::runtime::Builder;
 
-/// Two threads carry ten thousand resources. One for each core of a large node would cost a stack and a heap arena each.
+/// Two threads carry ten thousand resources. One for each core of a large node would cost a stack and a heap arena
+/// each.
 const WORKERS: usize = 2;
 
 /// The bytes that each thread's stack may grow to; the system takes memory only for what is used. Tokio's 2 MiB are too
-/// few for an unoptimized build: a check calls STS, whose client asks the metadata service of EC2 for credentials, whose
-/// client asks it for a token, and the stack holds the frames of all.
+/// few for an unoptimized build: a check calls STS, whose client asks the metadata service of EC2 for credentials,
+/// whose client asks it for a token, and the stack holds the frames of all.
 const STACK: usize = 16 * 1024 * 1024;
 
 fn main() -> ExitCode {

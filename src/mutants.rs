@@ -160,7 +160,7 @@ impl Mutant {
                 "The status of a backfill is written over one that is not the one that was read."
             }
             Mutant::AdoptedRoleDeleted => {
-                "A role that was taken over is deleted although the word for that was taken back."
+                "A role that was taken over is deleted although adoptionPolicy is no longer Adopt."
             }
             Mutant::NotCheckedAgain => {
                 "A resource that found something foreign is checked again only when it is changed."

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-/// What a command builds, as arguments of `cargo tree`, each a superset of the one before.
+/// The packages that a command builds, as arguments of `cargo tree`, each a superset of the one before.
 const COMMANDS: [(&str, &[&str]); 3] = [
     ("cargo demo", &["--edges", "normal,build"]),
     ("cargo test", &["--edges", "normal,build,dev"]),

@@ -75,7 +75,7 @@ impl ResourceClients {
     }
 }
 
-/// Every account that the operator acts in. Clients, limits and sessions live here for as long as the operator runs.
+/// Every account that the operator acts in. It keeps clients, limits and sessions for as long as the operator runs.
 #[derive(Debug)]
 pub struct AwsConnector {
     config: SdkConfig,

@@ -133,7 +133,7 @@ fn region_of_constraint(message: &str) -> Option<String> {
     is_region(region).then(|| region.to_owned())
 }
 
-/// What a failure says where S3 has named another Region.
+/// The words of a failure where S3 has named another Region.
 const ELSEWHERE: &str = "the bucket is in ";
 
 /// The Region that S3 has named in the answer of a failed call.
@@ -163,8 +163,8 @@ pub fn name_region(failure: Failure, region: &str, home: &str) -> Failure {
     Failure { detail, ..failure }
 }
 
-/// The Region in the host name of a bucket, such as `b.s3.eu-west-1.amazonaws.com` or `b.s3-eu-west-1.amazonaws.com`. The
-/// bucket's own name, which stands before, may read like one.
+/// The Region in the host name of a bucket, such as `b.s3.eu-west-1.amazonaws.com` or `b.s3-eu-west-1.amazonaws.com`.
+/// The bucket's own name, which stands before, may read like one.
 fn region_of_endpoint(endpoint: &str) -> Option<String> {
     let labels = endpoint.rsplit('.').take_while(|label| *label != "s3");
     let mut regions = labels.map(|label| label.strip_prefix("s3-").unwrap_or(label));
@@ -217,8 +217,8 @@ fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
         | "EntityTemporarilyUnmodifiable" => FailureClass::Conflict,
         // IAM answers a full quota with 409; only a change of the account or of the spec frees it.
         "LimitExceeded" | "LimitExceededException" => FailureClass::Invalid,
-        // S3 answers it with 409, and it is no conflict: "The request is not valid for the current state of the bucket",
-        // such as a configuration for a bucket without versioning. Only a change of the bucket helps.
+        // S3 answers it with 409, and it is no conflict: "The request is not valid for the current state of the
+        // bucket", such as a configuration for a bucket without versioning. Only a change of the bucket helps.
         "InvalidBucketState" => FailureClass::Invalid,
         "NoSuchBucket" => FailureClass::NoSuchBucket,
         "NoSuchEntity" => FailureClass::NoSuchRole,
@@ -261,9 +261,10 @@ fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
     }
 }
 
-/// Whether AWS refuses the time of a request. S3 and EC2 have codes of their own for that; IAM, STS, KMS, SQS and others answer
-/// with the code of a wrong signature, and their words alone distinguish the two. Every SDK counts these codes as those of
-/// a wrong clock (<https://github.com/smithy-lang/smithy-typescript/blob/main/packages/service-error-classification/src/constants.ts>).
+/// Whether AWS refuses the time of a request. S3 and EC2 have codes of their own for that; IAM, STS, KMS, SQS and
+/// others answer with the code of a wrong signature, and their words alone distinguish the two. Every SDK counts these
+/// codes as those of a wrong clock
+/// (<https://github.com/smithy-lang/smithy-typescript/blob/main/packages/service-error-classification/src/constants.ts>).
 fn is_about_time(code: &str, detail: &str) -> bool {
     const WORDS: [&str; 2] = ["signature expired", "signature not yet current"];
     match code {
@@ -277,8 +278,8 @@ fn is_about_time(code: &str, detail: &str) -> bool {
     }
 }
 
-/// The action that AWS names as not authorized, and the resource if AWS names that too. The action can differ from the one
-/// called: `PutBucketReplication` needs `iam:PassRole` on the role, and `PutObject` a right on a KMS key.
+/// The action that AWS names as not authorized, and the resource if AWS names that too. The action can differ from the
+/// one called: `PutBucketReplication` needs `iam:PassRole` on the role, and `PutObject` a right on a KMS key.
 fn denied(detail: &str) -> Option<(String, Option<String>)> {
     let (_, rest) = detail.split_once("not authorized to perform: ")?;
     let action = rest.split(|c: char| c.is_whitespace() || c == ',').next()?;
@@ -553,7 +554,7 @@ mod tests {
         assert_eq!(action(ended).as_deref(), Some("sts:AssumeRole"));
     }
 
-    fn said(status: u16, code: &str, message: &str, action: &'static str) -> Failure {
+    fn classified(status: u16, code: &str, message: &str, action: &'static str) -> Failure {
         let metadata = ErrorMetadata::builder().code(code).message(message).build();
         let response = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
         failure(&SdkError::service_error(GetBucketReplicationError::generic(metadata), response), action, "b")
@@ -584,7 +585,7 @@ mod tests {
             // The operator knows best what it called for.
             ("iam:GetRole", "iam:GetRole", format!(" on resource: {role} because no"), "b"),
         ] {
-            let denied = said(403, "AccessDenied", &format!("{user} {named}{on}"), action);
+            let denied = classified(403, "AccessDenied", &format!("{user} {named}{on}"), action);
             assert_eq!((denied.action.as_ref(), denied.subject.as_str()), (named, subject), "{named}{on}");
             let remedy = format!("; allow {named} on {subject} to the operator's identity");
             assert!(denied.message().contains(&remedy), "{}", denied.message());
@@ -617,7 +618,7 @@ mod tests {
             (401, "AuthFailure", "AWS was not able to validate the provided access credentials", refused),
             (400, "ExpiredToken", expired, refused),
         ] {
-            let failed = said(status, code, message, "iam:GetRole");
+            let failed = classified(status, code, message, "iam:GetRole");
             assert_eq!(failed.class, class, "{code}: {message}");
             let text = name_region(failed, "me-south-1", "us-east-1").message();
             assert_eq!(text.contains("clock"), class == wrong, "{text}");

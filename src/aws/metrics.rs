@@ -13,7 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use crate::telemetry::{self, Registry};
 
-/// From an answer of the same Region to one that hardly comes.
+/// Buckets from an answer of the same Region to one shortly before the timeout.
 const SECONDS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

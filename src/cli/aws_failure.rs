@@ -32,11 +32,11 @@ mod tests {
     #[test]
     fn a_person_without_credentials_is_sent_to_their_own_environment() {
         let failure = |class| Failure::new(class, "sts:GetCallerIdentity", "s", "no answer");
-        let said = explain(&failure(FailureClass::Credentials));
-        assert!(said.contains("AWS_PROFILE") && !said.contains("pod"), "{said}");
-        let said = explain(&failure(FailureClass::WrongClock));
-        assert!(said.contains("clock of this machine") && !said.contains("node"), "{said}");
-        let said = explain(&failure(FailureClass::Unavailable));
-        assert!(said.contains("no answer") && !said.contains("trying again"), "{said}");
+        let message = explain(&failure(FailureClass::Credentials));
+        assert!(message.contains("AWS_PROFILE") && !message.contains("pod"), "{message}");
+        let message = explain(&failure(FailureClass::WrongClock));
+        assert!(message.contains("clock of this machine") && !message.contains("node"), "{message}");
+        let message = explain(&failure(FailureClass::Unavailable));
+        assert!(message.contains("no answer") && !message.contains("trying again"), "{message}");
     }
 }

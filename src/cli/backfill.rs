@@ -337,14 +337,15 @@ fn given_up(wait: &Wait, view: &BackfillView) -> String {
     format!("backfill {name} has not ended within {waited}, and goes on: {reason}{}", printable(message))
 }
 
-/// What a new line is worth where lines are not overwritten: another reason, or another tenth of the objects.
+/// The step of which each change is worth a new line where lines are not overwritten: the reason, and the tenth of the
+/// objects.
 type ProgressStep = (String, Option<u64>);
 
 fn step(view: &BackfillView) -> ProgressStep {
     (view.reason.clone(), view.done().map(|done| (done * 10.0) as u64))
 }
 
-/// What stays of a step where lines are not overwritten.
+/// The line of a step that stays where lines are not overwritten.
 fn line(view: &BackfillView, rate: Option<f64>) -> String {
     let reason = if view.reason.is_empty() { "created" } else { &view.reason };
     let rate = rate.filter(|_| view.done().is_some()).map(|rate| format!(", {rate:.0}/s"));
@@ -357,7 +358,7 @@ fn line(view: &BackfillView, rate: Option<f64>) -> String {
     }
 }
 
-/// What changes all the time: the bar, the counts and the rate. The name stands above it.
+/// The part that changes all the time: the bar, the counts and the rate. The name stands above it.
 fn moment(view: &BackfillView, rate: Option<f64>) -> String {
     let reason = if view.reason.is_empty() { "created" } else { &view.reason };
     let (Some(done), Some(total)) = (view.done(), view.total) else { return format!("{reason} …") };
@@ -485,13 +486,15 @@ mod tests {
     #[test]
     fn a_wait_that_is_over_says_what_is_known_of_the_job() {
         let wait = Wait::begin("0".parse().unwrap(), Clock::System);
-        let said = given_up(&wait, &BackfillView { message: "S3 copies.".to_owned(), ..running(1200, 10) });
+        let message =
+            given_up(&wait, &BackfillView { message: "S3 copies.".to_owned(), ..running(1200, 10) });
         assert_eq!(
-            said,
+            message,
             "backfill orders-1 has not ended within 0s, and goes on: Running (1200 of 3000 copied, 10 failed): S3 copies."
         );
-        let said = given_up(&wait, &BackfillView { name: "orders-1".to_owned(), ..BackfillView::default() });
-        assert!(said.ends_with("and goes on: the operator has not begun it"), "{said}");
+        let message =
+            given_up(&wait, &BackfillView { name: "orders-1".to_owned(), ..BackfillView::default() });
+        assert!(message.ends_with("and goes on: the operator has not begun it"), "{message}");
     }
 
     #[test]

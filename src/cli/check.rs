@@ -174,7 +174,7 @@ fn given_up(wait: &Wait, full_name: &str) -> String {
     }
 }
 
-/// What the operator may be doing before it answers, and how long the command waits.
+/// Explains what the operator may be doing before it answers, and how long the command waits.
 fn explanation(of_at_most: &str) -> String {
     let limit = match of_at_most {
         "" => "without limit".to_owned(),
@@ -230,8 +230,8 @@ mod tests {
         assert!(!is_answered(&found(2, Value::Null), "r1"));
     }
 
-    /// What comes of a wait for a check of `orders` while the API server gives these answers in turn, and the last one for
-    /// ever.
+    /// The result of a wait for a check of `orders` while the API server gives these answers in turn, and the last one
+    /// for ever.
     async fn waited(timeout: &str, answers: &[(u16, Value)]) -> Result<(), CheckError> {
         let (answers, asked) =
             (answers.to_vec(), std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0)));

@@ -24,10 +24,10 @@ use crate::runtime::clock::Clock;
 const GONE: u16 = 410;
 /// The pause before the next request after one that failed, and after a watch that has ended: a proxy may end each at once.
 const RETRY: Duration = Duration::from_secs(1);
-/// The seconds after which the API server ends a watch. The client takes a connection for dead that is silent for longer.
+/// The seconds after which the API server ends a watch. The client closes a connection that is silent for longer.
 const WATCH_SECONDS: u32 = 25;
 
-/// What a cluster holds, and what has changed.
+/// The objects of a cluster, and the changes.
 pub enum News {
     /// All objects, in exchange for those that were known.
     Listed(Vec<DynamicObject>),
@@ -41,7 +41,7 @@ pub enum News {
     Unavailable,
 }
 
-/// What is followed.
+/// The objects to follow.
 pub struct Followed {
     pub api: Api<DynamicObject>,
     pub fields: Option<String>,
@@ -247,7 +247,7 @@ impl Follower {
         self.next = Next::begin();
     }
 
-    /// What a failure means.
+    /// Decides by a failure whether to go on.
     fn failed(&mut self, error: kube::Error) -> Result<News, KubernetesError> {
         let is_unavailable = matches!(&error, kube::Error::Api(status) if matches!(status.code, 403 | 404));
         if self.followed.is_optional && is_unavailable {
@@ -315,7 +315,7 @@ mod tests {
         answer(200, Body::from_stream(stream::pending::<Result<String, std::io::Error>>()))
     }
 
-    /// What was asked for, in short: `list`, or `watch` and the version after which it begins.
+    /// A request in short: `list`, or `watch` and the version after which it begins.
     fn short(uri: &str) -> String {
         let value = |key: &str| {
             let rest = uri.split(&format!("{key}=")).nth(1).unwrap_or_default();

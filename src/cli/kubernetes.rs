@@ -679,9 +679,9 @@ pub mod tests {
         drop(listener);
         let client = Client::try_from(Config::new(address.parse().unwrap())).unwrap();
         let kubernetes = Kubernetes { client, namespace: "data".to_owned(), flags: String::new() };
-        let said = kubernetes.list(&ScopeArgs::everywhere()).await.unwrap_err().to_string();
-        assert!(said.contains("gives no answer: Connection refused"), "{said}");
-        assert!(said.ends_with("(kubectl cluster-info)"), "{said}");
+        let message = kubernetes.list(&ScopeArgs::everywhere()).await.unwrap_err().to_string();
+        assert!(message.contains("gives no answer: Connection refused"), "{message}");
+        assert!(message.ends_with("(kubectl cluster-info)"), "{message}");
     }
 
     #[tokio::test]
@@ -695,12 +695,15 @@ pub mod tests {
             kubernetes.list(&ScopeArgs::everywhere()).await.unwrap_err().to_string()
         };
         let denied = |scope: &str| format!("bucketreplications is forbidden: User \"a\" cannot list {scope}");
-        let said = refused(403, &denied("at the cluster scope")).await;
-        assert!(said.contains("; name a namespace with -n"), "{said}");
-        let said = refused(403, &denied("in the namespace \"data\"")).await;
-        assert!(said.contains("; ask an administrator for this right"), "{said}");
-        let said = refused(401, "Unauthorized").await;
-        assert!(said.contains("does not accept your credentials") && said.contains("whoami"), "{said}");
+        let message = refused(403, &denied("at the cluster scope")).await;
+        assert!(message.contains("; name a namespace with -n"), "{message}");
+        let message = refused(403, &denied("in the namespace \"data\"")).await;
+        assert!(message.contains("; ask an administrator for this right"), "{message}");
+        let message = refused(401, "Unauthorized").await;
+        assert!(
+            message.contains("does not accept your credentials") && message.contains("whoami"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub struct PlanArgs {
 /// Exit code for changes, the same as that of `terraform plan -detailed-exitcode`.
 const CHANGES: u8 = 2;
 
-/// What a plan without the `AwsAccount` of the cluster leaves open.
+/// The note about what a plan without the `AwsAccount` of the cluster leaves open.
 const NOT_ASKED: &str = "note: no file contains an AwsAccount named default, and no cluster was asked for it: if yours has one, it may refuse this, and its roles.path and roles.permissionsBoundary apply\n→ add it to the files (kubectl get awsaccount default -o yaml), or have it read: pass --context or --kubeconfig";
 
 pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {

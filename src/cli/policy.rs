@@ -97,7 +97,7 @@ fn of_queues(queues: &[EventQueue], home: &str, sources: &[FailureSource]) -> Ve
 /// A policy with its title.
 type Section = (String, Value);
 
-/// What the resources of the files need.
+/// The permissions that the resources of the files need.
 #[derive(Default)]
 struct Collected {
     /// The policies of roles.
@@ -110,7 +110,7 @@ struct Collected {
     acting: BTreeMap<String, Vec<Grantee>>,
     /// The partition of each `AwsAccount` that a resource with a Region refers to.
     partitions: BTreeMap<String, Partition>,
-    /// What the operator's own identity needs for backfills, and for canaries in each account.
+    /// The statements that the operator's own identity needs for backfills, and for canaries in each account.
     of_backfills: Vec<Statement>,
     canaries: BTreeMap<(String, Partition), CanaryRights>,
 }
@@ -203,7 +203,7 @@ impl Collected {
     }
 }
 
-/// What a resource needs of AWS, as far as its file says it.
+/// The needs of a resource in AWS, as far as its file says them.
 fn build_grantee(resource: &BucketReplication, accounts: &Accounts, caller: Caller) -> Grantee {
     let spec = &resource.spec;
     let regions = spec

@@ -13,7 +13,7 @@ use crate::replication::backfill::least_privilege::{jobs, keep_job_roles, pass_j
 use crate::replication::backfill::role::desired_role;
 use crate::replication::{Accounts, Caller};
 
-/// What the backfills of one replication need.
+/// The permissions that the backfills of one replication need.
 #[derive(Default)]
 pub struct Needed {
     pub sections: Vec<(String, Value)>,

@@ -38,7 +38,7 @@ impl ProgressLine {
             true => format!("\r{}\u{1b}[K", fitted(&line)),
             false => format!("{line}\n"),
         };
-        // The progress is a courtesy: a closed standard error is no reason to stop.
+        // Nothing depends on the progress: a closed standard error is no reason to stop.
         drop(std::io::stderr().write_all(written.as_bytes()));
         self.last = line;
     }

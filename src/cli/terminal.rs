@@ -32,7 +32,7 @@ pub struct Layout {
     pub color: bool,
 }
 
-/// What a part of a text is.
+/// The meaning of a part of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
     Good,

@@ -92,8 +92,7 @@ impl Wait {
 
     /// The answer of one request. `None`: the API server gives none, and may give one at the next try; or the time is up.
     ///
-    /// # Errors
-    /// What the API server answered, where the next try would get the same answer.
+    /// # Errors The API server's error, where the next try would get the same.
     pub async fn hear<T>(
         &mut self,
         read: impl Future<Output = Result<T, KubernetesError>>,
@@ -133,7 +132,7 @@ impl Wait {
         self.clock.sleep(self.left().map_or(pause, |left| left.min(pause))).await;
     }
 
-    /// What is left of the timeout; `None`: there is no limit.
+    /// The rest of the timeout; `None`: there is no limit.
     pub fn left(&self) -> Option<Duration> {
         self.timeout.limit().map(|limit| limit.saturating_sub(self.elapsed()))
     }
@@ -188,8 +187,8 @@ mod tests {
             assert_eq!(timeout(negative).limit(), None);
         }
         for wrong in ["", "5", "soon", "1x"] {
-            let said = wrong.parse::<Timeout>().unwrap_err();
-            assert!(said.starts_with("not a duration such as 30s"), "{wrong}: {said}");
+            let message = wrong.parse::<Timeout>().unwrap_err();
+            assert!(message.starts_with("not a duration such as 30s"), "{wrong}: {message}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Assembles the controllers, a line for each kind, with what they share.
 //!
-//! In: the two ports, the settings, the clock and the metrics. Out: the controllers, as the operator and the simulation run
-//! them. Each holds the queues of the kinds that it triggers.
+//! In: the two ports, the settings, the clock and the metrics. Out: the controllers, as the operator and the simulation
+//! run them. Each holds the queues of the kinds that it triggers.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::runtime::tracker::ReconcileTracker;
 use crate::runtime::triggers::Triggers;
 use crate::telemetry::{EventMetrics, Metrics};
 
-/// What the controllers are made of.
+/// The parts that the controllers are made of.
 pub struct Parts<C, K> {
     pub cloud: Arc<C>,
     pub cluster: Arc<K>,

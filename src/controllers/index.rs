@@ -28,7 +28,7 @@ use crate::runtime::store::{Change, Keeping, Key, Store};
 /// The longest that `AwsAccount` resources are relied on while their watch only fails.
 const MAX_UNSEEN: Duration = Duration::from_secs(60);
 
-/// What a `BucketReplication` is found by.
+/// A key by which a `BucketReplication` is found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ReplicationKey {
     /// The source bucket.
@@ -62,7 +62,8 @@ impl Index {
         Index::by(namespaces, replication_keys)
     }
 
-    /// An empty index that also finds resources by what events name. Without a queue that would take memory for nothing.
+    /// An empty index that also finds resources by what events name. Without a queue that would take memory for
+    /// nothing.
     pub fn with_events(namespaces: &[String]) -> Index {
         Index::by(namespaces, |object| {
             let resource = object.0.as_ref().ok();
@@ -173,7 +174,7 @@ impl Index {
         self.backfills_of(replication).iter().filter_map(|backfill| completed_at(backfill)).max()
     }
 
-    /// What the completed backfills of a replication replicated of what had failed, oldest first.
+    /// The failures that the completed backfills of a replication retried, oldest first.
     pub fn retried_failures(&self, replication: &Key) -> Vec<RetriedFailures> {
         self.backfills_of(replication).iter().filter_map(|backfill| retried_failures_of(backfill)).collect()
     }
@@ -193,8 +194,8 @@ impl Index {
         self.replications.keys_by_index(&ReplicationKey::Event(lookup))
     }
 
-    /// The keys of the resources that may act in this account: those of its `AwsAccount`s, and while there is no default
-    /// one, those that refer to none.
+    /// The keys of the resources that may act in this account: those of its `AwsAccount`s, and while there is no
+    /// default one, those that refer to none.
     pub fn by_account_id(&self, account_id: &str) -> BTreeSet<Key> {
         let mut names: Vec<String> =
             self.accounts_of(account_id).into_iter().map(|account| account.name).collect();
@@ -277,7 +278,7 @@ pub fn completed_at(object: &GuardedBackfill) -> Option<Timestamp> {
     (ready.status == "True").then(|| status.finished_at.as_ref().map(|time| time.0)).flatten()
 }
 
-/// What a backfill that completed without a failure replicated of what had failed.
+/// The failures that a backfill retried, if it completed without a failure.
 pub fn retried_failures_of(object: &GuardedBackfill) -> Option<RetriedFailures> {
     let completed = completed_at(object)?;
     let backfill = object.0.as_ref().ok()?;

@@ -24,7 +24,7 @@ use crate::runtime::manager::{Manager, Scope};
 use crate::runtime::object_writer::ObjectWriter;
 use crate::telemetry::{EventMetrics, Metrics, ProcessHealth};
 
-/// What the operator runs with.
+/// The clients, the settings and the election with which the operator runs.
 pub struct Operator {
     pub client: Client,
     pub cloud: Arc<AwsConnector>,

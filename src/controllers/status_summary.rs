@@ -10,7 +10,7 @@ use crate::api::{BucketReplicationStatus, ConditionType, Reason, RuleHealth};
 use crate::controllers::Guarded;
 use crate::telemetry::ArrivalSample;
 
-/// What the status of a resource says.
+/// The summary of a resource's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusSummary {
     /// The reason of Ready.
@@ -62,8 +62,8 @@ fn is_to_be_read(reason: Reason) -> bool {
     )
 }
 
-/// Whether a check of a `BucketReplication` that ended with this reason read AWS. After a transient failure the check is
-/// repeated until AWS can be read.
+/// Whether a check of a `BucketReplication` that ended with this reason read AWS. After a transient failure the check
+/// is repeated until AWS can be read.
 pub fn has_read_aws(reason: Reason) -> bool {
     !reason.is_transient() && is_to_be_read(reason)
 }

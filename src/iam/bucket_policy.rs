@@ -19,7 +19,7 @@ use crate::mutants::{Mutant, is_on};
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html>).
 pub const MAX_BUCKET_POLICY: usize = 20 * 1024;
 
-/// What a role needs to make the owner of a bucket that of the replicas in it.
+/// The action that a role needs to make the owner of a bucket the owner of the replicas in it.
 pub const OVERRIDE_OWNER: &str = "s3:ObjectOwnerOverrideToBucketOwner";
 
 /// The beginning of every Sid, and the length of the digest after it.
@@ -46,14 +46,14 @@ pub fn statements(sid: &str, roles: &[String], bucket_arn: &str, override_owner:
 }
 
 /// A policy with only the statements of this Sid.
-pub fn ours(policy: Option<&Value>, sid: &str) -> Value {
+pub fn policy_of_sid(policy: Option<&Value>, sid: &str) -> Value {
     let held: Vec<Value> = policy.map(held_statements).unwrap_or_default();
-    json!({"Statement": held.into_iter().filter(|s| is_ours(s, sid)).collect::<Vec<_>>()})
+    json!({"Statement": held.into_iter().filter(|s| has_sid(s, sid)).collect::<Vec<_>>()})
 }
 
 /// Whether a policy holds statements of this Sid.
 pub fn holds(policy: Option<&Value>, sid: &str) -> bool {
-    policy.map(held_statements).unwrap_or_default().iter().any(|statement| is_ours(statement, sid))
+    policy.map(held_statements).unwrap_or_default().iter().any(|statement| has_sid(statement, sid))
 }
 
 /// A policy with the statements of this Sid replaced by these, and all others as they were. `None`: nothing is left.
@@ -65,8 +65,8 @@ pub fn merged(policy: Option<&Value>, sid: &str, statements: &[Statement]) -> Op
     let mut merged =
         policy.cloned().unwrap_or_else(|| json!({"Version": PolicyDocument::new(Vec::new()).version}));
     let mut all = held_statements(&merged);
-    all.retain(|held| !is_ours(held, sid) || is_on(Mutant::StatementsDuplicated));
-    all.retain(|held| !is_dead_statement(held));
+    all.retain(|held| !has_sid(held, sid) || is_on(Mutant::StatementsDuplicated));
+    all.retain(|held| !names_only_deleted(held));
     all.extend(statements.iter().map(|statement| json!(statement)));
     if all.is_empty() {
         return None;
@@ -85,9 +85,9 @@ pub fn expanded(
     (role, bucket_arn): (&String, &str),
     exact: &[Statement],
 ) -> Option<Vec<Statement>> {
-    let held = ours(policy, sid);
+    let held = policy_of_sid(policy, sid);
     let admitted: BTreeSet<String> = held_statements(&held).iter().flat_map(admitted_roles).collect();
-    let others = admitted.into_iter().filter(|other| other != role && !is_dead(other));
+    let others = admitted.into_iter().filter(|other| other != role && !is_deleted_principal(other));
     let roles: Vec<String> = std::iter::once(role.clone()).chain(others).collect();
     let hands_over = |actions: &[String]| actions.iter().any(|action| action == OVERRIDE_OWNER);
     let is_handed_over = held_statements(&held).iter().any(|statement| {
@@ -99,8 +99,10 @@ pub fn expanded(
     let union = statements(sid, &roles, bucket_arn, handed_over);
     let differences = compare(&PolicyDocument::new(union.clone()).to_value(), &held);
     // A principal that was deleted loses nothing.
-    let of_dead = |path: &str| path.rsplit_once(" by AWS:").is_some_and(|(_, principal)| is_dead(principal));
-    let takes_away = differences.iter().any(|d| d.got.is_some() && !of_dead(&d.path));
+    let of_deleted = |path: &str| {
+        path.rsplit_once(" by AWS:").is_some_and(|(_, principal)| is_deleted_principal(principal))
+    };
+    let takes_away = differences.iter().any(|d| d.got.is_some() && !of_deleted(&d.path));
     (!differences.is_empty() && !takes_away).then_some(union)
 }
 
@@ -123,7 +125,7 @@ pub fn admits(policy: Option<&Value>, sid: &str, role: &str, action: &str) -> bo
         let mut of_aws = principals.filter(|(kind, _)| kind.as_deref().is_none_or(|kind| kind == "AWS"));
         of_aws.any(|(_, name)| is_role(&name))
     };
-    policy.map(held_statements).unwrap_or_default().iter().filter(|held| is_ours(held, sid)).any(|held| {
+    policy.map(held_statements).unwrap_or_default().iter().filter(|held| has_sid(held, sid)).any(|held| {
         let excepts_others = held.get("NotPrincipal").is_some() && !names(held, "NotPrincipal");
         effect_of(held) == "Allow"
             && names_action(held, action)
@@ -141,12 +143,12 @@ fn account_of_root(principal: &str) -> Option<&str> {
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-bucket-user-policy-specifying-principal-intro.html>).
 /// Statements of `sid` do not count, because they are replaced as a whole, and neither do those that [`merged`] leaves
 /// out.
-pub fn dead_principals(policy: Option<&Value>, sid: &str) -> BTreeSet<String> {
-    named_principals(policy, sid).into_iter().filter(|name| is_dead(name)).collect()
+pub fn deleted_principals(policy: Option<&Value>, sid: &str) -> BTreeSet<String> {
+    named_principals(policy, sid).into_iter().filter(|name| is_deleted_principal(name)).collect()
 }
 
 /// The users, roles, sessions and accounts that the statements of others name: those of everyone but `sid`, as
-/// [`dead_principals`] counts them.
+/// [`deleted_principals`] counts them.
 pub fn named_principals(policy: Option<&Value>, sid: &str) -> BTreeSet<String> {
     fn names(value: &Value, found: &mut BTreeSet<String>) {
         match value {
@@ -157,7 +159,7 @@ pub fn named_principals(policy: Option<&Value>, sid: &str) -> BTreeSet<String> {
     }
     let mut found = BTreeSet::new();
     let others = policy.map(held_statements).unwrap_or_default();
-    let stays = |statement: &Value| !is_ours(statement, sid) && !is_dead_statement(statement);
+    let stays = |statement: &Value| !has_sid(statement, sid) && !names_only_deleted(statement);
     for statement in others.into_iter().filter(stays) {
         for key in
             ["/Principal/AWS", "/NotPrincipal/AWS", "/Principal/CanonicalUser", "/NotPrincipal/CanonicalUser"]
@@ -170,7 +172,7 @@ pub fn named_principals(policy: Option<&Value>, sid: &str) -> BTreeSet<String> {
 
 /// A unique id of IAM: four capitals for the kind, then at least 12 capitals and digits; for a session of a role, its
 /// name follows after a colon (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>).
-pub(super) fn is_dead(principal: &str) -> bool {
+pub(super) fn is_deleted_principal(principal: &str) -> bool {
     let (principal, _session) = principal.split_once(':').unwrap_or((principal, ""));
     principal.len() >= 16
         && (principal.starts_with("AIDA") || principal.starts_with("AROA"))
@@ -178,9 +180,11 @@ pub(super) fn is_dead(principal: &str) -> bool {
 }
 
 /// Whether an operator wrote a statement, by its Sid, for principals that were all deleted.
-fn is_dead_statement(statement: &Value) -> bool {
+fn names_only_deleted(statement: &Value) -> bool {
     let principals = admitted_roles(statement);
-    owner_of(statement).is_some() && !principals.is_empty() && principals.iter().all(|name| is_dead(name))
+    owner_of(statement).is_some()
+        && !principals.is_empty()
+        && principals.iter().all(|name| is_deleted_principal(name))
 }
 
 /// The beginning of the Sid of a statement that an operator wrote.
@@ -218,7 +222,7 @@ pub fn written_by_operators(policy: &Value) -> BTreeMap<String, BTreeSet<String>
     written
 }
 
-fn is_ours(statement: &Value, sid: &str) -> bool {
+fn has_sid(statement: &Value, sid: &str) -> bool {
     let held = statement.get("Sid").and_then(Value::as_str).unwrap_or_default();
     held.strip_prefix(sid).is_some_and(|rest| rest == "Objects" || rest == "Bucket")
 }
@@ -270,15 +274,15 @@ mod tests {
             {"Effect": "Allow", "Principal": {"AWS": "AROAZQ3EXAMPLE7ROLE22:ci"}, "Action": "s3:GetObject"},
             {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"},
             {"Effect": "Allow", "Principal": {"AWS": ["444455556666", "*"], "Service": "AIDAZQ3EXAMPLE7USER21"}}]});
-        let dead: Vec<String> = dead_principals(Some(&policy), "").into_iter().collect();
-        assert_eq!(dead, ["AIDAZQ3EXAMPLE7USER21", "AROAZQ3EXAMPLE7ROLE21", "AROAZQ3EXAMPLE7ROLE22:ci"]);
-        assert!(dead_principals(None, "").is_empty());
+        let deleted: Vec<String> = deleted_principals(Some(&policy), "").into_iter().collect();
+        assert_eq!(deleted, ["AIDAZQ3EXAMPLE7USER21", "AROAZQ3EXAMPLE7ROLE21", "AROAZQ3EXAMPLE7ROLE22:ci"]);
+        assert!(deleted_principals(None, "").is_empty());
         let sid = own_sid();
-        let ours = json!({"Statement": {"Sid": format!("{sid}Objects"), "Effect": "Allow",
+        let own = json!({"Statement": {"Sid": format!("{sid}Objects"), "Effect": "Allow",
             "Principal": {"AWS": "AROAZQ3EXAMPLE7ROLE21"}, "Action": "s3:ReplicateObject"}});
-        assert!(dead_principals(Some(&ours), &sid).is_empty(), "it is replaced");
+        assert!(deleted_principals(Some(&own), &sid).is_empty(), "it is replaced");
         assert!(
-            dead_principals(Some(&ours), "S3Replication0000000000000000").is_empty(),
+            deleted_principals(Some(&own), "S3Replication0000000000000000").is_empty(),
             "another replication leaves it out"
         );
     }
@@ -286,15 +290,15 @@ mod tests {
     #[test]
     fn of_replications_whose_roles_were_all_deleted_none_waits_for_the_others() {
         let (one, other) = (sid(&["data", "orders", "orders"]), sid(&["data", "orders", "invoices"]));
-        let dead = |sid: &str, id: &str| statements(sid, &[id.to_owned()], "arn:aws:s3:::dr", false);
+        let deleted = |sid: &str, id: &str| statements(sid, &[id.to_owned()], "arn:aws:s3:::dr", false);
         let theirs = json!({"Sid": "Auditors", "Effect": "Allow", "Principal": {"AWS": "444455556666"}});
         let policy = json!({"Version": "2012-10-17", "Statement": [theirs]});
-        let first = merged(Some(&policy), &one, &dead(&one, "AROAZQ3EXAMPLE7ROLE21"));
+        let first = merged(Some(&policy), &one, &deleted(&one, "AROAZQ3EXAMPLE7ROLE21"));
         let mut both = first.clone().unwrap();
-        let more = dead(&other, "AROAZQ3EXAMPLE7ROLE22").into_iter().map(|statement| json!(statement));
+        let more = deleted(&other, "AROAZQ3EXAMPLE7ROLE22").into_iter().map(|statement| json!(statement));
         both["Statement"].as_array_mut().unwrap().extend(more);
         let again = merged(Some(&both), &one, &wanted(&one)).unwrap();
-        assert!(dead_principals(Some(&both), &one).is_empty());
+        assert!(deleted_principals(Some(&both), &one).is_empty());
         assert!(!again.to_string().contains("AROA"), "{again}");
         assert_eq!(again["Statement"][0], theirs);
         assert_eq!(merged(Some(&both), &one, &[]), Some(policy), "the same where statements are removed");
@@ -303,7 +307,7 @@ mod tests {
         mixed["Statement"][3]["Principal"]["AWS"] = json!(["AROAZQ3EXAMPLE7ROLE22", ROLE]);
         let kept = merged(Some(&mixed), &one, &wanted(&one)).unwrap();
         assert!(kept.to_string().contains("AROAZQ3EXAMPLE7ROLE22"), "a role is let in by that statement");
-        assert_eq!(dead_principals(Some(&mixed), &one).len(), 1);
+        assert_eq!(deleted_principals(Some(&mixed), &one).len(), 1);
     }
 
     #[test]
@@ -366,8 +370,9 @@ mod tests {
         let both = statements(&sid, &[own.clone(), theirs.clone()], arn, true);
         assert_eq!(grow(held.as_ref()), Some(both.clone()));
         assert_eq!(grow(merged(None, &sid, &both).as_ref()), None, "one more is let in, and stays");
-        let dead = merged(None, &sid, &statements(&sid, &["AROAZQ3EXAMPLE7ROLE21".to_owned()], arn, false));
-        assert_eq!(grow(dead.as_ref()), Some(exact.clone()));
+        let deleted =
+            merged(None, &sid, &statements(&sid, &["AROAZQ3EXAMPLE7ROLE21".to_owned()], arn, false));
+        assert_eq!(grow(deleted.as_ref()), Some(exact.clone()));
         let mut wider = merged(None, &sid, &exact[..1]).unwrap();
         wider["Statement"][0]["Action"] = json!("s3:*");
         assert_eq!(grow(Some(&wider)), None, "it would lose an action");
@@ -386,13 +391,13 @@ mod tests {
     }
 
     #[test]
-    fn statements_of_another_replication_are_not_ours() {
+    fn statements_of_another_replication_are_left_out() {
         let (one, other) = (sid(&["data", "orders", "orders"]), sid(&["data", "orders", "invoices"]));
         assert_ne!(one, other);
         let held = merged(None, &one, &wanted(&one)).unwrap();
         let both = merged(Some(&held), &other, &wanted(&other)).unwrap();
         assert_eq!(both["Statement"].as_array().unwrap().len(), 4);
-        assert_eq!(ours(Some(&both), &one)["Statement"], held["Statement"]);
-        assert_eq!(ours(None, &one)["Statement"], json!([]));
+        assert_eq!(policy_of_sid(Some(&both), &one)["Statement"], held["Statement"]);
+        assert_eq!(policy_of_sid(None, &one)["Statement"], json!([]));
     }
 }

@@ -80,7 +80,7 @@ pub struct GrantDifference {
     pub got: Option<String>,
 }
 
-/// What differs in meaning between a desired and an observed document; empty when they grant the same.
+/// The grants that differ in meaning between a desired and an observed document; empty when both grant the same.
 pub fn compare(want: &Value, got: &Value) -> Vec<GrantDifference> {
     let (want, got) = (by_subject(grants(want)), by_subject(grants(got)));
     let subjects: BTreeSet<&GrantKey> = want.keys().chain(got.keys()).collect();
@@ -142,7 +142,7 @@ fn is_match(pattern: &str, text: &str) -> bool {
     wildmatch::WildMatch::new(pattern).matches(text)
 }
 
-/// What a grant is about: one action on one resource by one principal. Compared field by field, so that no text that
+/// The subject of a grant: one action on one resource by one principal. Compared field by field, so that no text that
 /// joins them can be that of another grant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct GrantKey {

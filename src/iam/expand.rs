@@ -1,18 +1,18 @@
 //! Adds to a policy what it lacks.
 //!
-//! In: a document as IAM holds it, and the one that is desired. Out: a document that grants both; none where the held one
-//! grants all that is desired. What the held one allows stays, because it is not known what relies on it.
+//! In: a document as IAM holds it, and the one that is desired. Out: a document that grants both; none where the held
+//! one grants all that is desired. All permissions of the held one stay, because others may rely on them.
 
 use serde_json::{Value, json};
 
-use crate::iam::bucket_policy::is_dead;
+use crate::iam::bucket_policy::is_deleted_principal;
 use crate::iam::compare::{compare, effect_of, statements_of};
 
 /// The desired document with every other statement of the held one that allows something.
 pub fn expanded(held: &Value, wanted: &Value) -> Option<Value> {
     let mut union: Vec<Value> = statements_of(wanted)?.into_iter().cloned().collect();
     for statement in statements_of(held).unwrap_or_default() {
-        let Some(added) = without_the_dead(statement) else { continue };
+        let Some(added) = without_deleted_principals(statement) else { continue };
         let mut more = union.clone();
         more.push(added);
         let is_new = || !compare(&json!({"Statement": union}), &json!({"Statement": more})).is_empty();
@@ -27,10 +27,10 @@ pub fn expanded(held: &Value, wanted: &Value) -> Option<Value> {
 
 /// A statement without its Sid, because Sids are given once in a policy, and without principals that were deleted,
 /// because IAM refuses a policy with one. `None`: all of them were.
-fn without_the_dead(statement: &Value) -> Option<Value> {
+fn without_deleted_principals(statement: &Value) -> Option<Value> {
     let mut statement = statement.clone();
     statement.as_object_mut()?.remove("Sid");
-    let is_live = |name: &Value| name.as_str().is_none_or(|name| !is_dead(name));
+    let is_live = |name: &Value| name.as_str().is_none_or(|name| !is_deleted_principal(name));
     match statement.pointer_mut("/Principal/AWS") {
         Some(Value::Array(names)) => {
             names.retain(is_live);

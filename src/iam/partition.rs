@@ -57,7 +57,7 @@ static KNOWN: LazyLock<Vec<KnownPartition>> = LazyLock::new(|| {
         let Outputs { dns_suffix, dual_stack_dns_suffix } = outputs;
         KnownPartition {
             suffixes: [format!(".{dns_suffix}"), format!(".{dual_stack_dns_suffix}")],
-            // Read once and kept for as long as the process lives.
+            // The process parses the data once and keeps it until it ends.
             partition: Partition { id: id.leak(), dns_suffix: dns_suffix.leak() },
             regions,
             pattern: Regex::new(&region_regex).ok(),

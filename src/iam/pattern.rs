@@ -8,7 +8,7 @@
 pub fn covers(pattern: &str, other: &str) -> bool {
     let (pattern, other): (Vec<char>, Vec<char>) = (pattern.chars().collect(), other.chars().collect());
     let (mut at, mut of) = (0, 0);
-    // The last `*`, and up to where of the other pattern it stands for.
+    // The last `*`, and the position in the other pattern up to which it matches.
     let mut star: Option<(usize, usize)> = None;
     while let Some(char) = other.get(of) {
         match pattern.get(at) {

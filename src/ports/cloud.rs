@@ -28,7 +28,7 @@ use crate::replication::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueMessage {
     pub body: String,
-    /// What deletes it.
+    /// The handle with which it is deleted.
     pub receipt: String,
 }
 
@@ -37,7 +37,8 @@ pub trait Cloud: Send + Sync + 'static {
     /// Clients for the accounts of one resource.
     type Clients: Send + Sync;
 
-    /// Makes clients for every account of a resource. Each is verified to be in the account that its `AwsAccount` names.
+    /// Makes clients for every account of a resource. Each is verified to be in the account that its `AwsAccount`
+    /// names.
     ///
     /// # Errors
     /// When a role cannot be assumed, or leads into another account than its `AwsAccount` names.
@@ -47,8 +48,8 @@ pub trait Cloud: Send + Sync + 'static {
         id: &ResourceId,
     ) -> impl Future<Output = Read<Self::Clients>> + Send;
 
-    /// Adds a client for one more account, under the name by which buckets refer to it. It is that of the `AwsAccount`,
-    /// unless that one is gone and another serves in its place.
+    /// Adds a client for one more account, under the name by which buckets refer to it. The name is that of the
+    /// `AwsAccount`, or that of a deleted `AwsAccount` in whose place this one serves.
     ///
     /// # Errors
     /// As [`Cloud::connect`]; the clients are then as they were.
@@ -63,7 +64,7 @@ pub trait Cloud: Send + Sync + 'static {
     /// The account and partition of the source (`sts:GetCallerIdentity`).
     ///
     /// # Errors
-    /// When STS does not answer, or takes the credentials for invalid.
+    /// When STS does not answer, or rejects the credentials.
     fn caller(&self, clients: &Self::Clients) -> impl Future<Output = Read<Caller>> + Send;
 
     /// Reads everything that a check compares.
@@ -89,13 +90,13 @@ pub trait Cloud: Send + Sync + 'static {
     /// Executes a step by one call. [`Step::PutBucketPolicy`] is none of these: the executor reads, merges and writes.
     ///
     /// # Errors
-    /// What AWS answered, classified. A role or configuration that is already gone counts as deleted.
+    /// AWS's error, classified. A role or configuration that is already gone counts as deleted.
     fn execute(&self, clients: &Self::Clients, step: &Step) -> impl Future<Output = Read<()>> + Send;
 
     /// The policy of a bucket; `None` where it has none.
     ///
     /// # Errors
-    /// What AWS answered, classified.
+    /// AWS's error, classified.
     fn read_bucket_policy(
         &self,
         clients: &Self::Clients,
@@ -105,7 +106,7 @@ pub trait Cloud: Send + Sync + 'static {
     /// Replaces the policy of a bucket; `None` deletes it.
     ///
     /// # Errors
-    /// What AWS answered, classified.
+    /// AWS's error, classified.
     fn write_bucket_policy(
         &self,
         clients: &Self::Clients,
@@ -113,11 +114,11 @@ pub trait Cloud: Send + Sync + 'static {
         policy: Option<&Value>,
     ) -> impl Future<Output = Read<()>> + Send;
 
-    /// The policy of a KMS key, with the credentials of the source or of the `AwsAccount` of a destination; `None` where
-    /// there is no such key.
+    /// The policy of a KMS key, with the credentials of the source or of the `AwsAccount` of a destination; `None`
+    /// where there is no such key.
     ///
     /// # Errors
-    /// What KMS answered, classified.
+    /// KMS's error, classified.
     fn read_key_policy(
         &self,
         clients: &Self::Clients,
@@ -128,7 +129,7 @@ pub trait Cloud: Send + Sync + 'static {
     /// A role of the source's account; `None` where there is none. `with_policy`: with the operator's inline policy.
     ///
     /// # Errors
-    /// What IAM answered, classified. A policy that cannot be read is a failure of its own in the role.
+    /// IAM's error, classified. A policy that cannot be read is a failure of its own in the role.
     fn read_role(
         &self,
         clients: &Self::Clients,
@@ -139,7 +140,7 @@ pub trait Cloud: Send + Sync + 'static {
     /// Asks S3 Batch Operations for a job, and returns its id. The same request returns the same job.
     ///
     /// # Errors
-    /// What S3 answered, classified; the code is `IdempotencyException` where another request had the same token.
+    /// S3's error, classified; the code is `IdempotencyException` where another request had the same token.
     fn create_job(
         &self,
         clients: &Self::Clients,
@@ -149,7 +150,7 @@ pub trait Cloud: Send + Sync + 'static {
     /// A job as it is now; `None` where S3 knows none of that id.
     ///
     /// # Errors
-    /// What S3 answered, classified.
+    /// S3's error, classified.
     fn describe_job(
         &self,
         clients: &Self::Clients,
@@ -160,7 +161,7 @@ pub trait Cloud: Send + Sync + 'static {
     /// The id of the job with this description; `None` where S3 lists none.
     ///
     /// # Errors
-    /// What S3 answered, classified.
+    /// S3's error, classified.
     fn find_job(
         &self,
         clients: &Self::Clients,
@@ -168,10 +169,11 @@ pub trait Cloud: Send + Sync + 'static {
         description: &str,
     ) -> impl Future<Output = Read<Option<String>>> + Send;
 
-    /// Asks for another state of a job. That the job is in no state for it any more is no error: the next check shows it.
+    /// Asks for another state of a job. That the job is in no state for it any more is no error: the next check shows
+    /// it.
     ///
     /// # Errors
-    /// What S3 answered, classified.
+    /// S3's error, classified.
     fn update_job(
         &self,
         clients: &Self::Clients,
@@ -194,7 +196,7 @@ pub trait Cloud: Send + Sync + 'static {
     /// Writes a canary.
     ///
     /// # Errors
-    /// What AWS answered, classified. The object may be there all the same where there was no answer.
+    /// AWS's error, classified. The object may be there even without an answer.
     fn put_canary(
         &self,
         clients: &Self::Clients,
@@ -204,7 +206,7 @@ pub trait Cloud: Send + Sync + 'static {
     /// The replication status of a version; `None`: there is no such version.
     ///
     /// # Errors
-    /// What AWS answered, classified.
+    /// AWS's error, classified.
     fn read_replication_status(
         &self,
         clients: &Self::Clients,
@@ -214,7 +216,7 @@ pub trait Cloud: Send + Sync + 'static {
     /// The versions of objects whose keys begin with a prefix, without delete markers; at most the first thousand.
     ///
     /// # Errors
-    /// What AWS answered, classified.
+    /// AWS's error, classified.
     fn list_versions(
         &self,
         clients: &Self::Clients,
@@ -225,15 +227,15 @@ pub trait Cloud: Send + Sync + 'static {
     /// Deletes one version for good. One that is gone already counts as deleted.
     ///
     /// # Errors
-    /// What AWS answered, classified.
+    /// AWS's error, classified.
     fn delete_version(
         &self,
         clients: &Self::Clients,
         object: &VersionAt,
     ) -> impl Future<Output = Read<()>> + Send;
 
-    /// The identity under which the operator acts in an `AwsAccount`, as STS reports it. An answer younger than `max_age`
-    /// serves again.
+    /// The identity under which the operator acts in an `AwsAccount`, as STS reports it. An answer younger than
+    /// `max_age` serves again.
     ///
     /// # Errors
     /// When STS does not answer, or the identity is in another account than the `AwsAccount` names.
@@ -243,11 +245,11 @@ pub trait Cloud: Send + Sync + 'static {
         max_age: Duration,
     ) -> impl Future<Output = Read<CallerIdentity>> + Send;
 
-    /// Reads metrics in one account, or in the operator's own, and one Region, all pages of them. The answers are in the
-    /// order of the series.
+    /// Reads metrics in one account, or in the operator's own, and one Region, all pages of them. The answers are in
+    /// the order of the series.
     ///
     /// # Errors
-    /// What AWS answered, classified, where it answered nothing of use for any series.
+    /// AWS's error, classified, where it returned nothing of use for any series.
     fn read_metrics(
         &self,
         account: Option<&Account>,
@@ -261,7 +263,7 @@ pub trait Cloud: Send + Sync + 'static {
     /// Receives up to ten messages of a queue. Waits up to `wait`, in whole seconds, while there are none.
     ///
     /// # Errors
-    /// What SQS answered, classified.
+    /// SQS's error, classified.
     fn receive_events(
         &self,
         queue: &EventQueue,
@@ -271,7 +273,7 @@ pub trait Cloud: Send + Sync + 'static {
     /// Deletes up to ten messages, by their receipts. A message that is already gone counts as deleted.
     ///
     /// # Errors
-    /// What SQS answered, classified; also where it deleted none of them. The messages come again.
+    /// SQS's error, classified; also where it deleted none of them. The messages come again.
     fn delete_events(
         &self,
         queue: &EventQueue,

@@ -84,7 +84,7 @@ impl ClusterError {
         matches!(&self.source, kube::Error::Api(status) if matches!(status.code, 404 | 409 | 422))
     }
 
-    /// What was read is not what the API server has by now.
+    /// The object that was read is not the one that the API server has now.
     pub fn conflict(what: &'static str) -> ClusterError {
         let status = Status::failure("someone else wrote it since it was read", "Conflict").with_code(409);
         ClusterError { what, source: kube::Error::Api(status.boxed()) }
@@ -118,7 +118,7 @@ pub trait Cluster: Send + Sync + 'static {
     /// The object as it is now, undecoded; `None` when it is gone or another object has its name.
     ///
     /// # Errors
-    /// What the API server answered.
+    /// The API server's error.
     fn live(
         &self,
         object: &ObjectKey,
@@ -151,8 +151,9 @@ pub trait Cluster: Send + Sync + 'static {
     /// absent one is null.
     ///
     /// # Errors
-    /// What the API server answered, also where the object is gone, another object has its name or a field is not as it
-    /// was read. To a report that is no matter; a write to AWS that the status had to name first must not follow.
+    /// The API server's error, also where the object is gone, another object has its name or a field is not as it
+    /// was read. A report may be lost. But after such an error the operator must not make a write to AWS that the
+    /// status had to name first.
     fn set_status(
         &self,
         object: &ObjectKey,
@@ -173,13 +174,13 @@ pub trait Cluster: Send + Sync + 'static {
         field: (&str, &Value),
     ) -> impl Future<Output = Result<(), ClusterError>> + Send;
 
-    /// Publishes an event on an object. A failure is logged: an event is a courtesy.
+    /// Publishes an event on an object. A failure is only logged, because nothing depends on an event.
     fn publish_event(&self, object: &ObjectKey, event: &Event) -> impl Future<Output = ()> + Send;
 
     /// The labels of a namespace as they are now; `None` when there is no such namespace.
     ///
     /// # Errors
-    /// What the API server answered.
+    /// The API server's error.
     fn namespace_labels(
         &self,
         namespace: &str,

@@ -9,7 +9,7 @@ use crate::replication::plan::{Plan, PlanInput, plan};
 use crate::replication::read_set::ReadSet;
 use crate::replication::resource::Replication;
 
-/// What a check found.
+/// The state that a check found, and the plan for it.
 #[derive(Clone, Debug)]
 pub struct Assessment<'a> {
     replication: Replication<'a>,
@@ -26,8 +26,8 @@ pub fn assess(replication: Replication<'_>, read_set: ReadSet, observed: Observe
     Assessment { replication, read_set, observed, desired, plan: planned }
 }
 
-/// What is desired. Where neither Object Lock nor a role that may read locks shows what the role needs, what was applied is
-/// still desired.
+/// Derives the desired state. If neither Object Lock nor a role that may read locks shows what the role needs, the
+/// applied state remains the desired one.
 fn desired_state(replication: &Replication<'_>, read_set: &ReadSet, observed: &Observed) -> Desired {
     let discovered = read_set.discovered(observed);
     let first = Desired::new(replication, &discovered);
@@ -40,7 +40,7 @@ fn desired_state(replication: &Replication<'_>, read_set: &ReadSet, observed: &O
 }
 
 impl Assessment<'_> {
-    /// What the plan was made from.
+    /// The input that the plan was made from.
     pub fn input(&self) -> PlanInput<'_> {
         PlanInput::new(&self.replication, &self.read_set, &self.observed, &self.desired)
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::api::BucketPolicyStatus;
-use crate::iam::bucket_policy::{dead_principals, named_principals};
+use crate::iam::bucket_policy::{deleted_principals, named_principals};
 use crate::replication::failure::Failure;
 
 /// Where a bucket is and whose it must be: all that a request about it has to name.
@@ -36,11 +36,11 @@ impl From<&BucketPolicyStatus> for BucketAddress {
 /// How many principals a message names.
 const NAMED: usize = 10;
 
-/// Names the principals in a bucket's policy because of which S3 refuses any change of it. `sid`: of the statements that
-/// the change replaces. `None`: S3 refused it for another reason, or others name nobody there.
+/// Names the principals in a bucket's policy because of which S3 refuses any change of it. `sid`: of the statements
+/// that the change replaces. `None`: S3 refused it for another reason, or others name nobody there.
 ///
-/// S3 shows the ids of users and roles that were deleted, and refuses a policy with an account that was closed too, which
-/// it shows as before. It may say which principal it means.
+/// S3 shows the ids of users and roles that were deleted, and refuses a policy with an account that was closed too,
+/// which it shows as before. It may say which principal it means.
 pub fn refused_principals_message(
     bucket: &str,
     policy: Option<&Value>,
@@ -52,11 +52,11 @@ pub fn refused_principals_message(
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         format!("{}{more}", names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", "))
     };
-    let dead = dead_principals(policy, sid);
-    if !dead.is_empty() {
+    let deleted = deleted_principals(policy, sid);
+    if !deleted.is_empty() {
         return Some(format!(
             "the policy of bucket {bucket} names users or roles that were deleted, and S3 refuses every policy that does: remove {} from it",
-            listed(&dead)
+            listed(&deleted)
         ));
     }
     if !failure.is_about_principals() {
@@ -73,7 +73,7 @@ pub fn refused_principals_message(
     // S3 quotes the principal that it names: it is none of the others.
     (!others.is_empty() && !failure.detail.contains('"')).then(|| {
         format!(
-            "the policy of bucket {bucket} may name a principal that exists no more, such as a closed account, and S3 does not say which: remove the one that does not exist from it, of {}",
+            "the policy of bucket {bucket} may name a principal that no longer exists, such as a closed account. S3 does not say which of these it is: {}; remove that principal from the policy",
             listed(&others)
         )
     })
@@ -106,17 +106,18 @@ mod tests {
         let closed = "arn:aws:iam::444455556666:root";
         let policy =
             named(&json!({"AWS": [closed, "777788889999", "*"], "Service": "logging.s3.amazonaws.com"}));
-        let said = |detail: &str| refused_principals_message("dr", Some(&policy), "", &refused(detail));
-        let unsaid = said("Invalid principal in policy").unwrap();
+        let message_for =
+            |detail: &str| refused_principals_message("dr", Some(&policy), "", &refused(detail));
+        let unnamed = message_for("Invalid principal in policy").unwrap();
         for part in ["bucket dr", closed, "777788889999", "does not say which"] {
-            assert!(unsaid.contains(part), "{unsaid}");
+            assert!(unnamed.contains(part), "{unnamed}");
         }
-        assert!(!unsaid.contains('*') && !unsaid.contains("logging"), "{unsaid}");
-        let one = said(&format!("Invalid principal in policy (\"AWS\" : \"{closed}\")")).unwrap();
+        assert!(!unnamed.contains('*') && !unnamed.contains("logging"), "{unnamed}");
+        let one = message_for(&format!("Invalid principal in policy (\"AWS\" : \"{closed}\")")).unwrap();
         assert!(one.contains(closed) && !one.contains("777788889999"), "{one}");
-        assert_eq!(said("Policy has invalid resource"), None);
+        assert_eq!(message_for("Policy has invalid resource"), None);
         let ours = "Invalid principal in policy (\"AWS\" : \"arn:aws:iam::111122223333:role/orders\")";
-        assert_eq!(said(ours), None, "it is the role of the resource");
+        assert_eq!(message_for(ours), None, "it is the role of the resource");
 
         let user = "79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be";
         let policy = named(&json!({"CanonicalUser": user}));

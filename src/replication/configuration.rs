@@ -18,7 +18,7 @@ use crate::iam::digest::sha256_prefix;
 /// The length of a configuration's digest, in hexadecimal: long enough that nobody finds another configuration with it.
 const DIGEST: usize = 32;
 
-/// What a source bucket holds: the role and the rules by ID (their order means nothing to S3).
+/// The configuration of a source bucket: the role and the rules by ID (their order means nothing to S3).
 ///
 /// Its serialized form and that of its rules go into digests that statuses remember: a renamed key would make every
 /// configuration look like another. [`for_programs`] serializes it for people's programs.
@@ -66,8 +66,8 @@ pub struct RuleDestination {
     pub metrics: Switch,
 }
 
-/// The priority that the operator sends for a single rule to which the spec gives none: S3 requires one of each rule with a
-/// filter (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-add-config.html>).
+/// The priority that the operator sends for a single rule to which the spec gives none: S3 requires one of each rule
+/// with a filter (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-add-config.html>).
 pub const ANY_PRIORITY: i32 = 1;
 
 impl Configuration {
@@ -182,8 +182,8 @@ impl std::fmt::Display for Rule {
     }
 }
 
-/// The first character of a text that a request to S3 cannot hold. S3's API is in XML 1.0, which has no form for most control
-/// characters (<https://www.w3.org/TR/xml/#charsets>).
+/// The first character of a text that a request to S3 cannot hold. S3's API is in XML 1.0, which has no form for most
+/// control characters (<https://www.w3.org/TR/xml/#charsets>).
 pub fn unwritable_character(text: &str) -> Option<char> {
     let has_no_form = |c: &char| matches!(c, '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
     text.chars().find(has_no_form)

@@ -118,7 +118,7 @@ fn bucket_policy_differences(
     held: Option<&Value>,
 ) -> Vec<DriftEntry> {
     let want = PolicyDocument::new(statements.to_vec()).to_value();
-    let got = bucket_policy::ours(held, &desired.sid);
+    let got = bucket_policy::policy_of_sid(held, &desired.sid);
     compare(&want, &got)
         .into_iter()
         .map(|d| {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use crate::api::Reason;
 
-/// What a failed call means for the operator.
+/// The meaning of a failed call for the operator.
 #[cfg_attr(test, derive(strum::EnumIter))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureClass {
@@ -154,7 +154,7 @@ impl Failure {
         self.code == "MalformedPolicy" && self.detail.to_lowercase().contains("principal")
     }
 
-    /// What helps against the kind of policy that AWS names as the one that denies.
+    /// The remedy for the kind of policy that AWS names as the one that denies.
     fn culprit(&self) -> Option<&'static str> {
         let is_named = |(kind, _): &&(&str, &str)| self.detail.contains(*kind);
         CULPRITS.iter().find(is_named).map(|(_, remedy)| *remedy)
@@ -204,7 +204,7 @@ impl Failure {
                 format!("role {subject} does not exist ({action}: {answer}); trying again")
             }
             FailureClass::WrongRegion => format!(
-                "{action} on {subject} went to the wrong Region ({answer}); its Region is looked up again"
+                "{action} on {subject} went to the wrong Region ({answer}); the operator locates the bucket again"
             ),
             FailureClass::Invalid if self.code.starts_with("LimitExceeded") => {
                 let remedy = match action.as_ref() {

@@ -27,7 +27,7 @@ const MAX_TAG_VALUE: usize = 256;
 /// The characters of a SHA-256: one more than the longest name of a bucket.
 const HASH: usize = 64;
 
-/// What a `BucketReplication` cannot say.
+/// A field that a `BucketReplication` cannot express.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{field} is {value:?}, which a BucketReplication cannot express{why}", in_rule(id))]
 pub struct Inexpressible {
@@ -44,7 +44,7 @@ fn in_rule(id: &Option<String>) -> String {
 
 /// Elements of a configuration that this version does not know: a spec without them would remove them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the configuration holds what this version does not know, and would remove: {}", .0.join(", "))]
+#[error("the configuration holds elements that this version does not know and would remove: {}", .0.join(", "))]
 pub struct UnknownElements(pub Vec<String>);
 
 /// A bucket whose versioning the operator would enable.
@@ -79,8 +79,8 @@ pub struct ReplicatingBucket<'a> {
 }
 
 /// The name of the resource for a bucket, which follows from the bucket's name alone. Two buckets never get the same: a
-/// resource has the bucket's own name, unless Kubernetes takes no such name (`a.-b`). Then it has a hash, which makes it
-/// longer than the name of any bucket.
+/// resource has the bucket's own name, unless Kubernetes takes no such name (`a.-b`). Then it has a hash, which makes
+/// it longer than the name of any bucket.
 pub fn resource_name(bucket: &str) -> String {
     let is_end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let is_label = |label: &str| {
@@ -93,8 +93,8 @@ pub fn resource_name(bucket: &str) -> String {
     format!("{}.{}", plain.trim_matches('-'), sha256_prefix(bucket.as_bytes(), HASH))
 }
 
-/// The spec of a bucket that replicates already. The role is used as it is, by its ARN, and the configuration stays when
-/// the resource is deleted: it was there before.
+/// The spec of a bucket that replicates already. The role is used as it is, by its ARN, and the configuration stays
+/// when the resource is deleted: it was there before.
 ///
 /// # Errors
 /// The first field that cannot be expressed.
@@ -102,8 +102,8 @@ pub fn import(found: &ReplicatingBucket<'_>) -> Result<BucketReplicationSpec, In
     let ReplicatingBucket { bucket, region, account_id, configuration: Configuration { role, rules } } =
         *found;
     require_admitted(found)?;
-    // Rules of the first version of the schema have no priority; with more than one the spec needs some, and
-    // which they are has no meaning there: such rules cannot overlap.
+    // Rules of the first version of the schema have no priority, and a spec with several rules needs one for each. Any
+    // will do, because such rules cannot overlap.
     let alone = rules.len() == 1;
     let taken: BTreeSet<i32> = rules.values().filter_map(|rule| rule.priority).collect();
     let mut free = (1..).filter(|priority| !taken.contains(priority));
@@ -123,8 +123,8 @@ pub fn import(found: &ReplicatingBucket<'_>) -> Result<BucketReplicationSpec, In
     })
 }
 
-/// Has the operator write the versioning of no bucket: a bucket that is not in `held` could not be read, and is only
-/// checked.
+/// Sets the versioning policies so that the operator writes the versioning of no bucket. A bucket that is not in `held`
+/// could not be read: the operator only checks it.
 ///
 /// # Errors
 /// The first bucket whose versioning is known and not enabled. S3 lets anyone suspend it at a destination.
@@ -222,7 +222,7 @@ fn inexpressible(id: &str, field: &'static str, value: &str, why: &'static str) 
     Inexpressible { id: Some(id.to_owned()), field, value: value.to_owned(), why }
 }
 
-/// The same, for a field that is in no rule.
+/// The same for a field outside of rules.
 fn not_taken(field: &'static str, value: &str, why: &'static str) -> Inexpressible {
     Inexpressible { id: None, field, value: value.to_owned(), why }
 }
@@ -324,7 +324,7 @@ fn import_ownership(
     }
 }
 
-/// The rule has all of the fields of which one needs the other, and none of those that exclude each other.
+/// Fields of the rule that need each other are set together, and fields that exclude each other are not.
 fn require_together(id: &str, rule: &Rule) -> Result<(), Inexpressible> {
     let inexpressible = |field, value: &str, why| Err(inexpressible(id, field, value, why));
     let Rule { filter, delete_markers, kms_encrypted_objects, destination, .. } = rule;
@@ -364,7 +364,7 @@ fn is_account_id(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// What follows the account id in an ARN of a service, where it has the form that admission asks for.
+/// The part after the account id in an ARN of a service, if the ARN has the form that admission asks for.
 fn resource_in_account<'a>(arn: &'a str, service: &str) -> Option<&'a str> {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let ["arn", partition, named, _, account, resource] = parts.as_slice() else { return None };

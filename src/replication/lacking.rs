@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use crate::replication::configuration::Configuration;
 
-/// What rules lack. Destinations are named by their buckets: rules of one bucket are decided together, because objects
-/// that one of them no longer takes would go by another one.
+/// The permissions and settings that rules lack. Destinations are named by their buckets: rules of one bucket are
+/// decided together, because objects that one of them no longer takes would go by another one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lacking {
     /// The role does not trust S3.
@@ -18,8 +18,8 @@ pub struct Lacking {
     pub bucket_policies: BTreeSet<String>,
     /// Destinations that may belong to another account than they should.
     pub unconfirmed: BTreeSet<String>,
-    /// Destinations for which nothing shows that objects go through: the role's policy cannot be read, or their account cannot
-    /// be reached, and no rule in AWS needs the same.
+    /// Destinations for which nothing shows that objects go through: the role's policy cannot be read, or their account
+    /// cannot be reached, and no rule in AWS needs the same.
     pub unseen: BTreeSet<String>,
     /// The spec asks for something else than what was applied; otherwise what differs is someone else's doing.
     pub is_change: bool,

@@ -1,8 +1,8 @@
 //! The policies that people attach in AWS.
 //!
 //! In: resources and accounts. Out: the bucket policies of destinations and the key policies of other accounts, and the
-//! operator's own least privilege, for itself and in each account. `cli/policy.rs` joins it with the rights for canaries,
-//! backfills and event queues.
+//! operator's own least privilege, for itself and in each account. `cli/policy.rs` joins it with the rights for
+//! canaries, backfills and event queues.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,8 +45,8 @@ pub fn destination_bucket_policies(resources: &[Grantee]) -> BTreeMap<String, Po
     buckets.into_iter().map(document).collect()
 }
 
-/// What the operator needs, as the identity that acts on the sources, where a rule of these resources publishes metrics.
-/// CloudWatch knows no permission for some metrics alone
+/// The statement that the operator needs, as the identity that acts on the sources, where a rule of these resources
+/// publishes metrics. CloudWatch knows no permission for some metrics alone
 /// (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html>).
 pub fn read_metrics<'a>(resources: impl IntoIterator<Item = &'a Grantee>) -> Option<Statement> {
     let publishes =
@@ -70,7 +70,8 @@ pub struct Grantee {
 /// The ARN of a bucket, with the id of the account that is to own it.
 type OwnedBucket = (String, String);
 
-/// What the statements of the operator's policy are about. A write is about nothing where the spec lets it write nothing.
+/// The resources in AWS that each statement of the operator's policy names. A statement about writes names none where
+/// the spec lets the operator write nothing.
 impl Grantee {
     fn writes(&self) -> bool {
         self.management == ManagementPolicy::Enforce
@@ -235,7 +236,7 @@ fn bounded_roles(resources: &[Grantee]) -> BTreeMap<String, BTreeSet<String>> {
 /// The actions that give a role permissions.
 const BOUNDED_WRITES: [&str; 3] = ["iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"];
 
-/// What gives a role permissions, only inside the boundary that its resource names.
+/// Statements about the actions that give a role permissions, only inside the boundary that its resource names.
 fn bounded(roles: BTreeMap<String, BTreeSet<String>>) -> impl Iterator<Item = Statement> {
     roles.into_iter().enumerate().map(|(n, (boundary, roles))| {
         let sid = if n == 0 { "BoundRoles".to_owned() } else { format!("BoundRoles{n}") };
@@ -382,7 +383,7 @@ fn on_own_buckets(statement: Statement, account_id: &str) -> Statement {
     }
 }
 
-/// What the operator's own identity needs to act in these accounts; nothing where it assumes no role.
+/// The statement that the operator's own identity needs to act in these accounts; `None` where it assumes no role.
 pub fn assume_roles(accounts: &[Account]) -> Option<Statement> {
     let roles: BTreeSet<String> =
         accounts.iter().filter_map(|a| Some(a.spec.assume_role.as_ref()?.arn.clone())).collect();
@@ -399,7 +400,7 @@ pub fn account_trust_policy(assume_role: &AssumeRole, operator: &str) -> PolicyD
     PolicyDocument::new(vec![trust])
 }
 
-/// What the policies of KMS keys of other accounts than the source's have to allow the roles, by key
+/// The statements with which the policies of KMS keys in other accounts than the source's must admit the roles, by key
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html>).
 pub fn key_policies(resources: &[Grantee]) -> BTreeMap<String, Vec<Statement>> {
     let mut keys: BTreeMap<String, Vec<Statement>> = BTreeMap::new();

@@ -1,8 +1,8 @@
 //! Reports what a deletion leaves in accounts of destinations that cannot be reached.
 //!
 //! In: why each account cannot be reached, and the status, which names what the resource made there before it was made.
-//! Out: the refusal that keeps the finalizer, with what is left and the ways out; none where nothing was made. An account
-//! that only the spec names holds nothing.
+//! Out: the refusal that keeps the finalizer, with what is left and the ways out; none where nothing was made. An
+//! account that only the spec names holds nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +41,7 @@ pub fn without_source(failure: &Failure, retain: &str) -> Refusal {
     Refusal::new(failure.class.reason(), ConditionType::Ready, message)
 }
 
-/// What ends a deletion, where time alone may not.
+/// The ways to end a deletion that may not end with time alone.
 fn ways_out<'a>(mut failures: impl Iterator<Item = &'a Failure>, retain: &str) -> String {
     let passes = |failure: &Failure| {
         matches!(failure.class, FailureClass::Throttled | FailureClass::Unavailable | FailureClass::Conflict)
@@ -59,7 +59,7 @@ pub fn holds_statements(status: &BucketReplicationStatus, unreached: &BTreeMap<S
     status.bucket_policies.iter().any(|held| unreached.contains_key(&held.account_ref))
 }
 
-/// What the status says is in AWS under an `AwsAccount` of destinations.
+/// Names the things in AWS that the status has under an `AwsAccount` of destinations.
 fn left_under(status: &BucketReplicationStatus, account_ref: &str) -> Option<String> {
     let BucketReplicationStatus { bucket_policies, canary_places, .. } = status;
     let policies = bucket_policies.iter().filter(|held| held.account_ref == account_ref);

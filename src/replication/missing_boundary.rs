@@ -1,7 +1,7 @@
 //! A permissions boundary that IAM does not find: it answers as for a role that does not exist.
 //!
-//! In: a step on a role, its failure, and the `AwsAccount` of the source. Out: the refusal, which names the field that holds
-//! the boundary.
+//! In: a step on a role, its failure, and the `AwsAccount` of the source. Out: the refusal, which names the field that
+//! holds the boundary.
 
 use crate::api::{ConditionType, Reason};
 use crate::replication::{Account, Failure, FailureClass, Refusal, Step};

@@ -1,4 +1,4 @@
-//! What AWS holds, in this program's own types.
+//! The contents of AWS, in this program's own types.
 //!
 //! In: the reads of a check, which `aws/read/observe.rs` makes. Out: [`Observed`], for the planner and the report. The
 //! answer of a new read is a field here. A read that failed is kept beside those that succeeded, so that one denied
@@ -15,7 +15,8 @@ use crate::replication::configuration::Configuration;
 use crate::replication::failure::{Failure, FailureClass};
 use crate::replication::resource_id::ResourceId;
 
-/// How long after a write AWS may still answer from before it. AWS states no bound; a minute is the choice of this project.
+/// How long after a write AWS may still answer from before it. AWS states no bound; a minute is the choice of this
+/// project.
 pub const SHOWN_AFTER: Duration = Duration::from_secs(60);
 
 /// The outcome of one read.
@@ -52,8 +53,8 @@ pub struct Observed {
     pub keys: BTreeMap<String, Read<Option<ObservedKey>>>,
     /// Whether the source has Object Lock. `None`: that was not read, because no managed role needs to know.
     pub object_lock: Read<Option<bool>>,
-    /// Why the operator has no identity in some accounts of destinations, by the name of the `AwsAccount`. What is there was
-    /// not read.
+    /// Why the operator has no identity in some accounts of destinations, by the name of the `AwsAccount`. The operator
+    /// has read nothing there.
     pub unreached: BTreeMap<String, Failure>,
 }
 
@@ -174,8 +175,8 @@ impl Observed {
             .find(|failure| failure.class != FailureClass::Denied && failure.class.reason().is_no_answer())
     }
 
-    /// The keys of replicas of which the state could not be read, by ARN, but for denials: S3 may use a key all the same
-    /// that the operator may not read.
+    /// The keys of replicas whose state could not be read, by ARN. Denials are left out, because S3 may use a key that
+    /// the operator may not read.
     pub fn unread_keys(&self) -> impl Iterator<Item = (&str, &Failure)> + Clone {
         let unread = self.keys.iter().filter_map(|(arn, read)| Some((arn.as_str(), read.as_ref().err()?)));
         unread.filter(|(_, failure)| failure.class != FailureClass::Denied)

@@ -14,9 +14,9 @@ use crate::replication::diff::is_same_rule;
 use crate::replication::lacking::Lacking;
 use crate::replication::step::Step;
 
-/// The write of the rules that lack nothing by the unfinished steps, whose destinations have the right owner, and which role
-/// and destination are known to serve. `None`: there is no such rule, S3 would refuse the
-/// configuration, something in AWS would break, or nothing would change.
+/// The write of the rules that need no unfinished step. Their destinations have the right owner, and their role and
+/// destination are known to let objects through. `None`: there is no such rule, S3 would refuse the configuration,
+/// something in AWS would break, or nothing would change.
 pub fn part(step: &Step, unfinished: &[&Step]) -> Option<Step> {
     let Step::PutReplication { bucket, configuration: Configuration { role, rules: wanted }, lacking } = step
     else {
@@ -44,11 +44,11 @@ pub fn part(step: &Step, unfinished: &[&Step]) -> Option<Step> {
     }
     if let Some(present) = &lacking.present {
         let unversioned = |rule: &Rule| unfinished.iter().any(|other| is_versioning_of(rule, other));
-        // Until a change of the spec is complete, what a rule that waits is to replace may be any of these.
+        // Until a change of the spec is complete, a rule that waits may be meant to replace any of these.
         let stays = |id: &String, rule: &Rule| waits(rule) || (lacking.is_change && !rules.contains_key(id));
         let stay: Vec<_> = present.rules.iter().filter(|(id, rule)| stays(id, rule)).collect();
         for (id, rule) in stay {
-            // With another role it would break, S3 takes no rule to a bucket without versioning, and an ID is given once.
+            // The rule would break with another role. S3 takes no rule to a bucket without versioning, and no ID twice.
             if present.role != *role || unversioned(rule) || rules.insert(id.clone(), rule.clone()).is_some()
             {
                 return None;

@@ -40,8 +40,8 @@ impl BucketRef {
         }
     }
 
-    /// Why S3 cannot replicate from `source` into this bucket, where the spec names Regions of two partitions for them. A call
-    /// to the other partition would end in a refusal of the credentials.
+    /// Why S3 cannot replicate from `source` into this bucket, where the spec names Regions of two partitions for them.
+    /// A call to the other partition would end in a refusal of the credentials.
     pub fn is_in_another_partition(&self, source: &BucketRef) -> Option<String> {
         let (from, to) = (source.region.as_ref()?, self.region.as_ref()?);
         let (own, other) = (Partition::of_region(from), Partition::of_region(to));
@@ -55,7 +55,7 @@ impl BucketRef {
     }
 }
 
-/// What to read.
+/// The things in AWS to read.
 #[derive(Clone, Debug)]
 pub struct ReadSet {
     pub source: BucketRef,
@@ -76,7 +76,7 @@ pub struct ReadSet {
 }
 
 impl ReadSet {
-    /// What to read for a resource. `fresh`: share no read with other checks, because this check was requested.
+    /// Selects what to read for a resource. `fresh`: share no read with other checks, because this check was requested.
     pub fn of(replication: &Replication<'_>, fresh: bool) -> ReadSet {
         let Replication { spec, status, id, accounts } = *replication;
         let seen = status.source.iter().chain(&status.destinations);

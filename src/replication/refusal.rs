@@ -26,8 +26,8 @@ impl Refusal {
         Refusal { reason, message, about }
     }
 
-    /// Refuses with all of these as one: the first decides the reason, and the message names each once, as long as it is no
-    /// longer than a condition shows.
+    /// Refuses with all of these as one: the first decides the reason, and the message names each once, as long as it
+    /// is no longer than a condition shows.
     ///
     /// # Errors
     /// When there is any.

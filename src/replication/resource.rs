@@ -52,12 +52,14 @@ pub fn remembered_roles(status: &BucketReplicationStatus) -> impl Iterator<Item 
     current.chain(status.former_roles.iter().map(String::as_str))
 }
 
-/// ARN of the role in the configuration that was last applied. A status from before it was recorded names it as its role.
+/// ARN of the role in the configuration that was last applied. A status from before it was recorded names it as its
+/// role.
 pub fn applied_role(status: &BucketReplicationStatus) -> Option<&String> {
     status.applied_role.as_ref().or(status.role.as_ref().map(|role| &role.arn))
 }
 
-/// What a status announced before a write, if this is what the bucket holds by now. An announcement alone proves nothing.
+/// The announcement that a status made before a write, if the bucket holds this configuration now. An announcement
+/// alone proves nothing.
 pub fn announced<'a>(
     status: &'a BucketReplicationStatus,
     bucket: &str,

@@ -1,8 +1,8 @@
 //! Notes in what was observed the accounts of destinations that cannot be reached.
 //!
-//! In: what was read without them, and why each cannot be reached. Out: the same, with that failure in place of all that is
-//! there. A bucket never leaves its Region, so that the one where it was last seen still counts: what is desired of the
-//! role depends on it.
+//! In: what was read without them, and why each cannot be reached. Out: the same, with that failure in place of all
+//! that is there. A bucket never leaves its Region, so that the one where it was last seen still counts: what is
+//! desired of the role depends on it.
 
 use std::collections::BTreeMap;
 

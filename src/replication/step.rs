@@ -28,7 +28,7 @@ pub fn is_in_trust_policy(path: &str) -> bool {
 /// The name of the inline policy the operator keeps on a managed role.
 pub const ROLE_POLICY_NAME: &str = "s3-replication";
 
-/// What a new role is made of.
+/// The parts of a new role.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleDocuments {
@@ -52,7 +52,7 @@ pub enum Step {
     UpdateTrustPolicy {
         role: String,
         document: String,
-        /// The document lets others in too who are let in now: it only adds.
+        /// The document still admits the other principals that the present one admits: it only adds.
         expands: bool,
     },
     PutPermissionsBoundary {
@@ -90,7 +90,7 @@ pub enum Step {
         bucket: BucketAddress,
         #[serde(serialize_with = "for_programs")]
         configuration: Configuration,
-        /// What its rules wait for.
+        /// The permissions and settings that its rules wait for.
         #[serde(skip)]
         lacking: Lacking,
     },
@@ -161,8 +161,8 @@ impl Step {
             // S3 refuses a configuration between buckets without versioning, and S3 cannot assume a role that does not
             // exist.
             (Step::PutReplication { .. }, Step::EnableVersioning { .. } | Step::CreateRole { .. }) => true,
-            // Objects fail where the role or a destination does not let them through. A policy that differs in something
-            // else does not matter to them.
+            // Objects fail where the role or a destination does not let them through. A policy that differs in
+            // something else does not matter to them.
             (Step::PutReplication { lacking, .. }, Step::UpdateTrustPolicy { .. }) => lacking.trust,
             (Step::PutReplication { lacking, .. }, Step::PutRolePolicy { .. }) => {
                 !lacking.role_policy.is_empty()
@@ -256,7 +256,7 @@ impl std::fmt::Display for Step {
             Step::CreateRole { role, documents } => write!(f, "create role {}{role}", documents.path),
             Step::UpdateTrustPolicy { role, expands, .. } => {
                 write!(f, "set the trust policy of role {role}")?;
-                if *expands { f.write_str(", keeping whom else it lets in") } else { Ok(()) }
+                if *expands { f.write_str(", keeping the other principals that it admits") } else { Ok(()) }
             }
             Step::PutPermissionsBoundary { role, boundary } => {
                 write!(f, "set the permissions boundary of role {role} to {boundary}")

@@ -1,7 +1,7 @@
 //! Watches one kind and reconciles its objects.
 //!
-//! In: a [`Controller`], which knows the kind, and a term of leadership. Out: a store that follows the API server, and a
-//! reconcile of each object whenever it is due. Everything here is the same for all kinds.
+//! In: a [`Controller`], which knows the kind, and a term of leadership. Out: a store that follows the API server, and
+//! a reconcile of each object whenever it is due. Everything here is the same for all kinds.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -41,14 +41,14 @@ use crate::telemetry::{Metrics, ReconcileResult};
 /// arrives any more is noticed a few seconds later.
 const WATCH_TIMEOUT: u32 = 90;
 
-/// `kubectl apply` keeps a second copy of the object in this annotation (Kubernetes, "Well-Known Labels, Annotations and
-/// Taints").
+/// `kubectl apply` keeps a second copy of the object in this annotation (Kubernetes, "Well-Known Labels, Annotations
+/// and Taints").
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// What the runtime must know of a kind.
+/// A kind, as the runtime must know it.
 pub trait Controller: Send + Sync + 'static {
     type Kind: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static;
-    /// What objects of the kind are found by.
+    /// The key by which objects of the kind are found.
     type IndexKey: Eq + Hash + Debug + Send + Sync + 'static;
     /// The values that are read of all objects of the kind at once.
     type Summary: Debug + Send + Sync + 'static;
@@ -196,7 +196,8 @@ impl<C: Controller> Runner<C> {
         }
     }
 
-    /// How long a reconcile may have been running before the process counts as stuck, and how long the longest has been.
+    /// How long a reconcile may have been running before the process counts as stuck, and how long the longest has
+    /// been.
     pub(crate) fn longest_run(&self, now: Instant) -> (Duration, Option<Duration>) {
         (C::DEADLINE, self.triggers.longest_run(now))
     }

@@ -13,7 +13,7 @@ pub enum Error {
     TimedOut(std::time::Duration),
     #[error("this operator no longer leads")]
     NotLeading,
-    #[error("{0} resources cannot be watched, so that what they allow by now is not known")]
+    #[error("the watch of {0} resources fails, so that the operator does not know what they allow now")]
     Unseen(&'static str),
     #[error("the reconcile panicked, which is a fault of this operator: {0}")]
     Panicked(String),

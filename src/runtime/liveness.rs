@@ -18,12 +18,12 @@ const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(60);
 /// A reconcile is dropped at its deadline; one that still runs after this much more cannot be dropped.
 const SLACK: Duration = Duration::from_secs(60);
 
-/// Failures of a watch that follow each other within this time are one streak: the watch tries again every 30 seconds, and
-/// connecting may take up to 30 more.
+/// Failures of a watch that follow each other within this time are one streak: the watch tries again every 30 seconds,
+/// and connecting may take up to 30 more.
 const MAX_FAILURE_GAP: Duration = Duration::from_secs(2 * 60);
 
-/// After failing for this long, the cause may be in this process (the API server's CA is loaded only at startup), so that a
-/// restart may help.
+/// After failing for this long, the cause may be in this process (the API server's CA is loaded only at startup), so
+/// that a restart may help.
 const MAX_STREAK: Duration = Duration::from_secs(15 * 60);
 
 /// Failures without a success between them.
@@ -79,7 +79,7 @@ impl Liveness {
         });
         stuck.map(|(watched, streak)| {
             let since = now.saturating_duration_since(streak.first).as_secs();
-            format!("the watch of {watched} has only failed for {since} s")
+            format!("every try of the watch of {watched} has failed for {since} s")
         })
     }
 }
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(liveness.stuck_reason(now), None, "an API server may be away for a while");
         let now = fail_until(now, 1);
         let reason = liveness.stuck_reason(now).unwrap();
-        assert_eq!(reason, "the watch of ConfigMap in namespace data has only failed for 960 s");
+        assert_eq!(reason, "every try of the watch of ConfigMap in namespace data has failed for 960 s");
         liveness.watch_works("ConfigMap in namespace data");
         assert_eq!(liveness.stuck_reason(now), None);
 

@@ -74,8 +74,8 @@ impl Manager {
         self.leads.push(Box::new(move |term| runner.clone().lead(term, shutdown.clone()).boxed()));
     }
 
-    /// Adds work beside the controllers, which runs while this process leads. It must end with the term and the signal to
-    /// stop.
+    /// Adds work beside the controllers, which runs while this process leads. It must end with the term and the signal
+    /// to stop.
     pub fn add_lead(
         &mut self,
         lead: impl Fn(Term, CancellationToken) -> BoxFuture<'static, ()> + Send + Sync + 'static,

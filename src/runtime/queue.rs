@@ -9,9 +9,10 @@
 //! bulkhead, changes go before periodic checks, which never take all permits. Among changes, and among periodic checks,
 //! namespaces take turns ([`RoundRobin`]).
 //!
-//! kube's `Controller` is not used for this. It knows one order (first come, first served) and one limit for all objects,
-//! makes the future of everything that waits, and polls all of them whenever one can go on: with ten thousand objects
-//! due after a start, that was most of the operator's CPU time. client-go's rate-limiting work queue is the model.
+//! kube's `Controller` is not used for this. It knows one order (first come, first served) and one limit for all
+//! objects, makes the future of everything that waits, and polls all of them whenever one can go on: with ten thousand
+//! objects due after a start, that was most of the operator's CPU time. client-go's rate-limiting work queue is the
+//! model.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -59,7 +60,7 @@ enum QueueState {
 struct Bulkhead {
     /// Permits taken, by urgency.
     running: [usize; 2],
-    /// What waits for a permit, by urgency.
+    /// The objects that wait for a permit, by urgency.
     ready: [RoundRobin; 2],
 }
 
@@ -179,8 +180,8 @@ impl WorkQueue {
         self.take_out(key);
     }
 
-    /// Begins the next object that is due and has a permit. `bulkhead_of`: the bulkhead of an object as it is now; `None`
-    /// when the object is gone.
+    /// Begins the next object that is due and has a permit. `bulkhead_of`: the bulkhead of an object as it is now;
+    /// `None` when the object is gone.
     pub fn begin(
         &mut self,
         now: Instant,

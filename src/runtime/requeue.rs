@@ -2,9 +2,9 @@
 //!
 //! In: the reason that a try ended with, and the interval of the object. Out: the pause. Transient failures back off
 //! exponentially, by reason and with jitter; everything else is checked again after the interval, or at its next turn.
-//! What AWS may still show of a thing that was removed a moment ago is checked again soon, for about a minute. The
-//! backoff of a reason is set here. Calls back off elsewhere: one call is tried again by the SDK (`aws/connector.rs`),
-//! and `aws/account/circuit_breaker.rs` makes no calls for a while to a service that throttles.
+//! AWS may still show a thing that was removed a moment ago: the resource is then checked again soon, for about a
+//! minute. The backoff of a reason is set here. Calls back off elsewhere: one call is tried again by the SDK
+//! (`aws/connector.rs`), and `aws/account/circuit_breaker.rs` makes no calls for a while to a service that throttles.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,7 +45,8 @@ impl RequeueBackoff {
         self.after_or(reason, interval, jittered(interval))
     }
 
-    /// The same, for an object whose periodic checks have their own times: `turn` is how long it waits for the next one.
+    /// The same, for an object whose periodic checks have their own times: `turn` is how long it waits for the next
+    /// one.
     pub fn after_or(&mut self, reason: Reason, interval: Duration, turn: Duration) -> Duration {
         if reason.is_foreign() {
             return self.check_soon(reason).map_or(turn, |pause| pause.min(turn));

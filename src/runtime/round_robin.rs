@@ -1,8 +1,8 @@
 //! Decides which namespace's object begins next in a bulkhead.
 //!
-//! In: the objects that wait, each with a ticket that grows. Out: one at a time. Namespaces take turns, so that one with
-//! ten thousand objects delays the only object of another by one of its own. Within a namespace the oldest ticket goes
-//! first. Objects of a kind without namespaces are one namespace.
+//! In: the objects that wait, each with a ticket that grows. Out: one at a time. Namespaces take turns, so that one
+//! with ten thousand objects delays the only object of another by one of its own. Within a namespace the oldest ticket
+//! goes first. Objects of a kind without namespaces are one namespace.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ struct WaitingNamespace {
     objects: BTreeMap<Ticket, Key>,
 }
 
-/// What waits, by namespace. A namespace of which nothing waits takes no memory.
+/// The objects that wait, by namespace. A namespace without a waiting object takes no memory.
 #[derive(Debug, Default)]
 pub struct RoundRobin {
     namespaces: HashMap<Arc<str>, WaitingNamespace>,
@@ -126,7 +126,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes and goes: between two turns of a namespace that waits, no other namespace has two.
+        /// In every sequence of arrivals and turns, no namespace has two turns between two turns of a namespace that
+        /// waits.
         #[test]
         fn no_namespace_that_waits_sees_two_turns_of_another(events in prop::collection::vec(event(), 0..200)) {
             let (mut turns, mut waiting) = (RoundRobin::default(), BTreeMap::<Ticket, Key>::new());

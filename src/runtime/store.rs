@@ -1,7 +1,7 @@
 //! The objects of one kind as the watch last saw them, with indexes.
 //!
 //! In: the events of a watch, or single objects. Out: what changed in the store, the object of a key, and all objects
-//! that share an index key, oldest first, without a scan of the others. What is at rest is packed.
+//! that share an index key, oldest first, without a scan of the others. Objects at rest are packed.
 //!
 //! It stands in for kube's reflector store, which has no index, which holds a second copy of all objects during a
 //! re-list, and which does not report what a re-list removed: an object that was deleted while the watch was cut would
@@ -22,7 +22,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::runtime::packing::{Packed, Packing};
 
-/// What names an object of a kind: `namespace/name`, or `name` where the kind has no namespaces. Cheap to clone.
+/// The name of an object of a kind: `namespace/name`, or `name` where the kind has no namespaces. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(Arc<str>);
 
@@ -57,7 +57,7 @@ impl fmt::Display for Key {
     }
 }
 
-/// What an event changed in the store.
+/// A change that an event made in the store.
 #[derive(Debug)]
 pub enum Change<K> {
     /// The object is new (no `before`), or it differs from what the store held before.
@@ -66,7 +66,7 @@ pub enum Change<K> {
     Deleted(Arc<K>),
 }
 
-/// What the order of age needs of an object: the age, the UID and the name decide in turn.
+/// The order by age: the age, the UID and the name of an object decide in turn.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ByAge {
     created: Option<Timestamp>,
@@ -134,7 +134,7 @@ struct StoreState<K, I, S> {
     indexed: HashMap<I, Members>,
 }
 
-/// What a store keeps of each object.
+/// The rules by which a store keeps each object.
 #[derive(Debug)]
 pub struct Keeping<K, I, S> {
     /// The index keys of an object.
@@ -221,8 +221,8 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash, S> Store<K, I, S> {
         self.state.read().objects.contains_key(key)
     }
 
-    /// Whether an object is outdated: by now the store holds none of its key, another one, or one that is being deleted or
-    /// has another spec. An object that is newer than the store's is not.
+    /// Whether an object is outdated: by now the store holds none of its key, another one, or one that is being deleted
+    /// or has another spec. An object that is newer than the store's is not.
     pub fn is_outdated(&self, metadata: &ObjectMeta) -> bool {
         let Some(held) = self.get(&Key::of(metadata)) else { return true };
         let held = held.meta();

@@ -1,7 +1,7 @@
 //! Notes when AWS was last read for each resource, for metrics and health. No decision depends on it.
 //!
-//! In: the reason that each reconcile reported, and whether it read AWS, by the resource's UID. Out: the age of the last
-//! check.
+//! In: the reason that each reconcile reported, and whether it read AWS, by the resource's UID. Out: the age of the
+//! last check.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ struct ReportedReason {
 struct TrackerEntry {
     /// Since when this process is responsible for the resource.
     since: Instant,
-    /// What the reconcile that runs has reported so far.
+    /// The reason that the running reconcile has reported so far.
     reported: Option<ReportedReason>,
     /// When AWS was last read for the resource.
     checked: Option<Instant>,

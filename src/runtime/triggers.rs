@@ -1,8 +1,8 @@
 //! A handle to the queue of one kind, for whatever finds that an object must be reconciled: the watch of the kind, the
 //! watch of another kind, a term that begins.
 //!
-//! In: keys and why they are due. Out: what to begin next, and figures for metrics. While another process leads, nothing
-//! is queued: the next term begins with everything that is in the store.
+//! In: keys and why they are due. Out: what to begin next, and figures for metrics. While another process leads,
+//! nothing is queued: the next term begins with everything that is in the store.
 
 use std::marker::PhantomData;
 use std::sync::Arc;

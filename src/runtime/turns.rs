@@ -2,9 +2,9 @@
 //!
 //! In: the UID of an object, its interval, and the time since the Unix epoch. Out: how long it waits for its next turn.
 //! An object has its turn at one point of each interval, which its UID decides. A process that starts knows nothing of
-//! the checks before it and does not need to: the object whose last check is the oldest has the next turn. Nothing is written
-//! for that, and a restart neither moves a check nor causes a burst. A machine whose clock is wrong moves the checks by as
-//! much, and nothing else depends on it.
+//! the checks before it and does not need to: the object whose last check is the oldest has the next turn. Nothing is
+//! written for that, and a restart neither moves a check nor causes a burst. A machine whose clock is wrong moves the
+//! checks by as much, and nothing else depends on it.
 
 use std::time::Duration;
 
@@ -18,16 +18,16 @@ pub fn until_turn(uid: &str, interval: Duration, now: Duration) -> Duration {
     Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX))
 }
 
-/// The same after a check, for whatever reason it was made. A turn that comes within a tenth of the interval is left out:
-/// AWS was read a moment ago.
+/// The same after a check, for whatever reason it was made. A turn that comes within a tenth of the interval is left
+/// out: AWS was read a moment ago.
 pub fn after_check(uid: &str, interval: Duration, now: Duration) -> Duration {
     let wait = until_turn(uid, interval, now);
     if wait < interval / 10 { wait.saturating_add(interval) } else { wait }
 }
 
-/// The same after a start, of one of `fleet` objects. All turns are a tenth of the interval late then, so that those that
-/// passed in the last tenth, while no process ran, come first. A small fleet need not wait for its turns: as long as no
-/// more than one check begins in a second, they come faster, in their order.
+/// The same after a start, of one of `fleet` objects. All turns are a tenth of the interval late then, so that those
+/// that passed in the last tenth, while no process ran, come first. A small fleet need not wait for its turns: as long
+/// as no more than one check begins in a second, they come faster, in their order.
 pub fn after_start(uid: &str, interval: Duration, now: Duration, fleet: usize) -> Duration {
     let window = Duration::from_secs(u64::try_from(fleet).unwrap_or(u64::MAX)).min(interval);
     let part = window.as_secs_f64() / interval.as_secs_f64().max(f64::MIN_POSITIVE);
@@ -94,8 +94,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever causes checks, no more than an interval and a tenth passes between two checks of an object, and another
-        /// tenth where another process starts within that time.
+        /// By any causes of checks, no more than an interval and a tenth passes between two checks of an object, and
+        /// another tenth where another process starts within that time.
         #[test]
         fn no_restart_makes_an_object_wait_longer(
             uid in "[0-9a-f]{8}",

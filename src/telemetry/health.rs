@@ -44,7 +44,7 @@ impl ProcessHealth {
         self.0.ready.load(Ordering::Acquire)
     }
 
-    /// What is stuck in such a way that a restart helps.
+    /// The reason why the process is stuck in such a way that a restart helps.
     fn stuck_reason(&self) -> Option<String> {
         self.0.liveness_checks.lock().iter().find_map(|check| check())
     }

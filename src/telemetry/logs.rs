@@ -1,8 +1,8 @@
 //! Structured logs: text for people, JSON for machines.
 //!
-//! In: the format, the filter, and the log calls of every part. Out: lines on standard error, one for each
-//! call that the filter lets through. Logs hold no secrets: this program keeps credentials only in the SDK's type, whose
-//! `Debug` output hides them.
+//! In: the format, the filter, and the log calls of every part. Out: lines on standard error, one for each call that
+//! the filter lets through. Logs hold no secrets: this program keeps credentials only in the SDK's type, whose `Debug`
+//! output hides them.
 
 use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::layer::SubscriberExt;

@@ -1,8 +1,8 @@
 //! Serves HTTP to every client that can reach the port, within bounds.
 //!
 //! In: a listener and a router. Out: answers. Any pod may connect here, and the kubelet's probes use the same port: a
-//! connection that sends no request is closed, and when there are too many the oldest one makes room, so that a probe is
-//! always answered.
+//! connection that sends no request is closed, and when there are too many the oldest one makes room, so that a probe
+//! is always answered.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 /// The pause after an error of the listener, such as a lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What the clients of one port may take of this process.
+/// The limits on the clients of one port.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
     /// Connections at the same time.

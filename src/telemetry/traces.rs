@@ -61,12 +61,12 @@ impl Traces {
     pub fn layer(&self) -> Option<BoxedLayer> {
         let tracer = self.0.as_ref()?.tracer(SERVICE);
         // Only spans and events of this program: its libraries make very many.
-        let ours = filter_fn(|metadata| {
+        let own = filter_fn(|metadata| {
             metadata.target().starts_with("s3_replication_operator")
                 && (metadata.is_span() || *metadata.level() <= Level::INFO)
         });
         let layer = tracing_opentelemetry::layer().with_tracer(tracer).with_threads(false);
-        Some(layer.with_filter(ours.with_max_level_hint(LevelFilter::TRACE)).boxed())
+        Some(layer.with_filter(own.with_max_level_hint(LevelFilter::TRACE)).boxed())
     }
 
     /// Sends the spans that were not sent yet.

@@ -14,11 +14,11 @@ use crate::sources::is_test;
 /// The most parameters beside `self`.
 const PARAMETERS: usize = 5;
 
-/// What breaks a rule in a file, by name.
+/// The names in a file that break a rule.
 #[derive(Debug, Default)]
 pub struct Broken {
-    /// Locals that have the name of the free function that made them. From such a line on, the function cannot be called any
-    /// more, and a reader takes one for the other.
+    /// Locals that have the name of the free function that made them. From such a line on, the function cannot be
+    /// called any more, and a reader takes one for the other.
     pub shadows: Vec<String>,
     /// Functions outside of tests that take too many parameters.
     pub long: Vec<String>,
@@ -56,7 +56,8 @@ impl Broken {
         }
     }
 
-    /// The content of a macro, which is no syntax tree: its statements, or those in any of its braces, as in `proptest!`.
+    /// The content of a macro, which is no syntax tree: its statements, or those in any of its braces, as in
+    /// `proptest!`.
     fn find_statements(&mut self, tokens: TokenStream) {
         if let Ok(statements) = Block::parse_within.parse2(tokens.clone()) {
             return statements.iter().for_each(|statement| self.visit_stmt(statement));

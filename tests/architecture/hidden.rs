@@ -1,7 +1,7 @@
 //! Finds the forms that hide which file uses which other, because `sources` does not follow them.
 //!
-//! In: a source file. Out: each `use` of everything in a module, outside of tests; and, in tests as well, each file that a
-//! module or a macro takes by its path.
+//! In: a source file. Out: each `use` of everything in a module, outside of tests; and, in tests as well, each file
+//! that a module or a macro takes by its path.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use syn::visit::{self, Visit};

@@ -41,7 +41,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     ),
 ];
 
-/// What only these modules may know of the outside.
+/// The outside names that only these modules may know.
 const ONLY_IN: [(&str, &[&str]); 10] = [
     ("aws_sdk_", &["aws"]),
     ("aws_config", &["aws"]),
@@ -128,7 +128,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// What a made-up crate of two folders does wrong where `b` may use `a`.
+/// The breaches of a made-up crate of two folders in which `b` may use `a`.
 fn wrong_in(text: &str) -> Vec<String> {
     let files =
         [("lib.rs", "pub mod a; pub mod b;"), ("a.rs", text), ("b/mod.rs", "pub mod inner; pub struct B;")];
@@ -361,7 +361,7 @@ fn all_sources() -> Vec<PathBuf> {
     all.filter(|path| path.extension().is_some_and(|end| end == "rs")).collect()
 }
 
-/// What breaks a rule, with its file.
+/// The breaches of a rule, each with its file.
 fn all_broken(sources: Vec<PathBuf>, rule: fn(Broken) -> Vec<String>) -> Vec<String> {
     let in_file = |path: PathBuf| {
         let names = rule(broken(&fs::read_to_string(&path).unwrap()));

@@ -1,9 +1,9 @@
 //! Reads which file of a crate uses which other.
 //!
 //! In: the sources of a crate, by path. Out: an edge for each use, however it is written: `use crate::{a, b}`, nested
-//! groups, `super::super::`, `self::`, a path in an expression or a type, a path inside a macro. `hidden` finds the forms
-//! that this file does not follow, and no source may have them. A name that a module re-exports counts as the file that
-//! defines it, so that a `mod.rs` that only gathers names is in nobody's way.
+//! groups, `super::super::`, `self::`, a path in an expression or a type, a path inside a macro. `hidden` finds the
+//! forms that this file does not follow, and no source may have them. A name that a module re-exports counts as the
+//! file that defines it, so that a `mod.rs` that only gathers names is in nobody's way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -153,8 +153,8 @@ impl Sources {
     /// The file that defines the item at a path; `None` for a path to a module.
     fn defining_file(&self, path: &[String]) -> Option<&str> {
         let mut path = path.to_vec();
-        // Each round follows one import, which the module and those below it may use even if it is not public. A circle of
-        // imports does not compile.
+        // Each round follows one import, which the module and those below it may use even if it is not public. A circle
+        // of imports does not compile.
         for _ in 0..20 {
             let known = (0..=path.len()).rev().find(|n| self.files.contains_key(&path[..*n]))?;
             let file = &self.files[&path[..known]];
@@ -289,7 +289,8 @@ impl Imports {
             UseTree::Rename(rename) => (rename.rename.to_string(), with(rename.ident.to_string())),
             UseTree::Glob(_) => ("*".to_owned(), before.to_vec()),
         };
-        // A path that begins with a name is one of a child module, or of another crate: a crate's path leads to no file.
+        // A path that begins with a name is one of a child module, or of another crate: a crate's path leads to no
+        // file.
         let from_root = absolute(&segments, &self.module, &[]);
         let path = from_root.unwrap_or_else(|| self.module.iter().chain(&segments).cloned().collect());
         self.found.push(Import { name, path, public, test });

@@ -13,8 +13,8 @@ use crate::sources::{attributes, is_test};
 /// The words before the name of a type.
 const KEYWORDS: [&str; 5] = ["struct", "enum", "union", "trait", "type"];
 
-/// The files that define a type of each name that more than one type has. `shared`: names that each folder of the folder
-/// `of` may define once, because they are the same idea for each of these folders.
+/// The files that define a type of each name that more than one type has. `shared`: names that each folder of the
+/// folder `of` may define once, because they are the same idea for each of these folders.
 pub fn collisions<'a>(
     files: impl IntoIterator<Item = (&'a str, &'a str)>,
     of: &str,

@@ -119,7 +119,7 @@ impl Browser {
         Ok(())
     }
 
-    /// What went wrong in the page: exceptions, and messages of the console.
+    /// The errors of the page: exceptions, and messages of the console.
     pub fn complaints(&self) -> Vec<String> {
         const COMPLAINTS: [&str; 3] =
             ["Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"];

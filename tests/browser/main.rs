@@ -1,8 +1,8 @@
 //! The page of `report` in a real browser: it opens without an error and without a request, sorts, filters, prints, and
 //! is readable in the dark, by keyboard and by a screen reader. Text that would be a script stays text.
 //!
-//! The tests need headless Chromium (`cargo rig tools --system` installs it on Debian). Without one they are ignored and a
-//! line says so. `RIG_BROWSER=must` turns that into a failure, `RIG_BROWSER=off` ignores the tests.
+//! The tests need headless Chromium (`cargo rig tools --system` installs it on Debian). Without one they are ignored
+//! and a line says so. `RIG_BROWSER=must` turns that into a failure, `RIG_BROWSER=off` ignores the tests.
 
 mod devtools;
 mod page;

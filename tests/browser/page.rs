@@ -1,4 +1,4 @@
-//! What is tried on a page. Each page is made by the program from a report in JSON.
+//! The trials on a page. The program makes each page from a report in JSON.
 
 use std::fs;
 use std::path::PathBuf;

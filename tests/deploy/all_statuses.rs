@@ -189,7 +189,7 @@ pub fn replications() -> Result<Vec<State>> {
         let refusal = Refusal::new(reason, ConditionType::Ready, format!("because {reason}"));
         let how = format!("stopped by {reason}");
         all.push(state(how, |previous: &BucketReplicationStatus, now| {
-            let occasion = StatusContext {
+            let context = StatusContext {
                 generation: GENERATION,
                 requested: None,
                 previous,
@@ -197,7 +197,7 @@ pub fn replications() -> Result<Vec<State>> {
                 evidence: &Evidence::default(),
                 raised_interval: None,
             };
-            let StatusReport { status, reason, .. } = stopped(&refusal, &occasion);
+            let StatusReport { status, reason, .. } = stopped(&refusal, &context);
             (status, reason)
         })?);
         let refused = |plan| Plan { refusals: vec![refusal.clone()], stages: Vec::new(), ..plan };

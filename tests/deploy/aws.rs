@@ -1,4 +1,5 @@
-//! What is in `deploy/aws`: the policies allow what the operator says it needs and no more, and it lives under them.
+//! The policies in `deploy/aws`: they allow what the operator says it needs and no more, and the operator works under
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -52,12 +53,12 @@ fn backfill() -> Value {
     })
 }
 
-/// What `policy` prints for a resource.
+/// The output of `policy` for a resource.
 fn printed(resource: &Value) -> Result<Value> {
     printed_for(&[resource])
 }
 
-/// What `policy` prints for resources.
+/// The output of `policy` for resources.
 fn printed_for(resources: &[&Value]) -> Result<Value> {
     let file = rig::paths::scratch_dir("policy")?.join("resource.yaml");
     let documents: Vec<String> = resources.iter().map(ToString::to_string).collect();

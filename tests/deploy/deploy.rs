@@ -1,4 +1,4 @@
-//! What is in `deploy/`: generated from the chart or compared with it, and accepted by the API server.
+//! The files in `deploy/`: each is generated from the chart or compared with it, and the API server accepts it.
 //!
 //! The files in the chart's `files/` are links to those in `crds/` and `deploy/`.
 //!
@@ -162,7 +162,7 @@ async fn kustomize_builds_the_base_and_each_component_for_the_api_server() -> Re
     Ok(())
 }
 
-/// What the component for monitoring adds.
+/// The objects that the component for monitoring adds.
 const MONITORING: [&str; 3] = ["ServiceMonitor", "PrometheusRule", "ConfigMap"];
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! What `deploy/aws` makes for events: patterns for every event that is read, modules and a script that use them.
+//! The files in `deploy/aws` for events: patterns for every event that the operator reads, and the modules and the
+//! script that use them.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -37,7 +38,7 @@ fn the_patterns_name_every_event_that_is_read_and_no_other() -> Result<()> {
 
 const URL: &str = "https://sqs.eu-west-1.amazonaws.com/111122223333/s3-replication-operator-events";
 
-/// What the stand-in for the AWS CLI answers.
+/// The answers of the stand-in for the AWS CLI.
 struct Answers<'a> {
     identity: &'a str,
     url: &'a str,

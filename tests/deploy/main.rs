@@ -1,5 +1,5 @@
-//! What is in `charts/` and `deploy/`: rendered with Helm and Kustomize, applied to a real API server, and compared with
-//! the program's own flags, definitions and metrics.
+//! The files in `charts/` and `deploy/`. The tests render them with Helm and Kustomize, apply them to a real API
+//! server, and compare them with the program's own flags, definitions and metrics.
 
 mod access;
 mod accounts;

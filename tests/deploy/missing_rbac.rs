@@ -66,7 +66,7 @@ const LIFE: [Expectation; 12] = [
     Expectation::LetGoOfTheLease,
 ];
 
-/// What fails without a permission.
+/// The failure without a permission.
 struct Missed {
     /// The event that does not happen.
     expected: Expectation,

@@ -33,7 +33,7 @@ const NO_IDENTITY: &str =
 const KEEP: &str = "Keep the definitions";
 const EVERYTHING: &str = "kubectl delete replicationbackfills,bucketreplications --all --all-namespaces\n";
 
-/// What can be chosen, independently of each other.
+/// The choices, which are independent of each other.
 fn choices() -> [Vec<Choice>; 8] {
     let role =
         json!({"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/s3-replication-operator"});
@@ -233,7 +233,8 @@ fn type_in(world: &World, commands: &str) -> Result<()> {
     Ok(())
 }
 
-/// Two replications in each of two namespaces, one of them of the shard `a`, and a backfill of each, which has no labels.
+/// Two replications in each of two namespaces, one of them of the shard `a`, and a backfill of each, which has no
+/// labels.
 fn resources() -> Value {
     let mut items = Vec::new();
     for (namespace, name, labels) in [

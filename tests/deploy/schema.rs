@@ -1,8 +1,8 @@
 //! The schema of the values: it refuses an unknown key in every object, as far down as the types of Kubernetes go, and
 //! takes a value of every field.
 //!
-//! Its definitions are Kubernetes' own types and the spec of an AwsAccount. Without them Helm would pass an unknown key on,
-//! and the API server would drop it silently. `UPDATE_DEPLOY=1 cargo test --test deploy` writes them.
+//! Its definitions are Kubernetes' own types and the spec of an AwsAccount. Without them Helm would pass an unknown key
+//! on, and the API server would drop it silently. `UPDATE_DEPLOY=1 cargo test --test deploy` writes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -37,7 +37,7 @@ const USED: [&str; 14] = [
     "io.k8s.api.networking.v1.NetworkPolicyPeer",
 ];
 
-/// What a probe does, which the chart decides.
+/// The action of a probe, which the chart decides.
 const HANDLERS: [&str; 4] = ["exec", "grpc", "httpGet", "tcpSocket"];
 
 /// The types of an API server, and the names of those that are still to be defined.
@@ -51,8 +51,8 @@ fn short(name: &str) -> &str {
 }
 
 impl Types {
-    /// A type as the schema has it: without unknown keys, and with null, which Kubernetes takes as absent. The API server
-    /// itself refuses wrong values, with a better message.
+    /// A type as the schema has it: without unknown keys, and with null, which Kubernetes takes as absent. The API
+    /// server itself refuses wrong values, with a better message.
     fn schema(&mut self, node: &Value) -> Value {
         let reference = node["$ref"].as_str().or_else(|| node.pointer("/allOf/0/$ref")?.as_str());
         if let Some(name) = reference.and_then(|reference| reference.rsplit('/').next()) {
@@ -247,7 +247,7 @@ fn a_value_of_every_field_is_taken() -> Result<()> {
     let schema = read_yaml(SCHEMA)?;
     let (values, sample) = Sample::of(&schema, false)?;
     rendered_text(RELEASE, NAMESPACE, &values)?;
-    // What Helm passes to every chart, and what the API server writes itself.
+    // The values that Helm passes to every chart, and a field that the API server writes itself.
     let open = ["/extraVolumes/0/ephemeral/volumeClaimTemplate/metadata/managedFields/0/fieldsV1", "/global"];
     assert_eq!(sample.open.iter().map(String::as_str).collect::<Vec<_>>(), open);
     Ok(())

@@ -120,7 +120,7 @@ fn each_block_of_commands_says_where_it_is_run_or_why_it_is_not() {
 /// The languages of fenced blocks that hold no commands.
 const NO_COMMANDS: [&str; 5] = ["", "hcl", "json", "text", "yaml"];
 
-/// What a line of a command begins with.
+/// The beginning of a line that is a command.
 const COMMANDS: [&str; 9] =
     ["$ ", "aws ", "cargo ", "curl ", "git ", "helm ", "kubectl ", "s3-replication-operator ", "terraform "];
 

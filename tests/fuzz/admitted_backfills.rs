@@ -169,7 +169,7 @@ fn made(steps: &[Vec<Step>], arn: &str) -> Result<ObservedRole, TestCaseError> {
     held.ok_or_else(|| TestCaseError::fail("no role"))
 }
 
-/// What AWS documents about the request
+/// The limits that AWS documents for the request
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_control_CreateJob.html>).
 fn is_within_limits(request: &JobRequest) -> Result<(), TestCaseError> {
     let JobRequest { statuses, created_after, created_before, prefixes, report, .. } = request;
@@ -290,7 +290,7 @@ fn an_admitted_backfill_is_decoded_and_then_allowed_or_refused() {
     assert!(begun >= 30 && refused >= 30, "{begun} begin, {refused} are refused: one side is hardly tried");
 }
 
-/// What was stored before a rule of admission existed, or while it was off.
+/// A resource that was stored before a rule of admission existed, or while it was off.
 #[test]
 fn a_backfill_that_admission_would_refuse_today_never_stops_the_operator() {
     let changes = prop::collection::vec((any::<Index>(), odd_value()), 1..4);

@@ -64,7 +64,8 @@ fn planned(spec: &BucketReplicationSpec, versioning: VersioningStatus) -> Plan {
     assess(replication, read_set, observed).plan
 }
 
-/// What AWS documents about the parts of a request. The operator refuses what does not fit, or admission does.
+/// The limits that AWS documents for the parts of a request. The operator or admission refuses a part that does not
+/// fit.
 pub fn is_accepted(step: &Step, s3: &S3) -> Result<(), TestCaseError> {
     match step {
         Step::CreateRole { role, documents } => {
@@ -121,7 +122,7 @@ fn an_admitted_spec_is_decoded_and_then_planned_or_refused() {
     assert!(plans >= 30 && refusals >= 30, "{plans} plans, {refusals} refusals: one side is hardly tried");
 }
 
-/// What was stored before a rule of admission existed, or while it was off.
+/// A resource that was stored before a rule of admission existed, or while it was off.
 #[test]
 fn a_spec_that_admission_would_refuse_today_never_stops_the_operator() {
     let changes = prop::collection::vec((any::<Index>(), odd_value()), 1..4);

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use s3_replication_operator::iam::Statement;
-use s3_replication_operator::iam::bucket_policy::{holds, merged, ours};
+use s3_replication_operator::iam::bucket_policy::{holds, merged, policy_of_sid};
 use serde_json::{Value, json};
 
 use crate::choice::choose;
@@ -73,12 +73,12 @@ fn statements(policy: Option<&Value>) -> Option<Vec<Value>> {
     }
 }
 
-fn is_ours(statement: &Value) -> bool {
+fn is_own(statement: &Value) -> bool {
     [format!("{SID}Objects"), format!("{SID}Bucket")].iter().any(|sid| statement["Sid"] == **sid)
 }
 
 fn others(policy: Option<&Value>) -> Option<Vec<Value>> {
-    Some(statements(policy)?.into_iter().filter(|statement| !is_ours(statement)).collect())
+    Some(statements(policy)?.into_iter().filter(|statement| !is_own(statement)).collect())
 }
 
 fn without_statements(policy: &Value) -> Value {
@@ -95,7 +95,7 @@ fn a_merge_replaces_our_statements_and_keeps_all_else_as_it_was() {
         let after = after.expect("statements were added");
         prop_assert_eq!(others(Some(&after)), Some(before));
         let held: Vec<Value> = added.iter().map(|statement| json!(statement)).collect();
-        prop_assert_eq!(&ours(Some(&after), SID)["Statement"], &json!(held));
+        prop_assert_eq!(&policy_of_sid(Some(&after), SID)["Statement"], &json!(held));
         if let Some(policy) = &policy {
             prop_assert_eq!(without_statements(&after), without_statements(policy));
         }

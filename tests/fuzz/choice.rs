@@ -2,9 +2,9 @@
 //!
 //! In: strategies, each with its weight. Out: a strategy that draws from one of them.
 //!
-//! proptest keeps, for each choice, what it would have drawn from the options before: a failing input shrinks to these. It
-//! takes the bytes for that from the end of what is left, half of it for each option. libFuzzer's bytes would be gone after
-//! a dozen choices, so that a guided run leaves this out.
+//! proptest keeps, for each choice, what it would have drawn from the options before: a failing input shrinks to these.
+//! It takes the bytes for that from the end of what is left, half of it for each option. libFuzzer's bytes would be
+//! gone after a dozen choices, so that a guided run leaves this out.
 
 use std::fmt::Debug;
 

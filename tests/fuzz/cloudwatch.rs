@@ -24,7 +24,7 @@ impl CloudWatch {
         CloudWatch { client, connection, runtime }
     }
 
-    /// What `GetMetricData` returns for a body.
+    /// The result of `GetMetricData` for a body.
     pub fn read(
         &self,
         body: Vec<u8>,

@@ -29,7 +29,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// What a client is configured with.
+    /// The configuration of a client.
     pub fn config(&self) -> SdkConfig {
         let shared = SharedHttpConnector::new(self.clone());
         let credentials = Credentials::new("AKIAEXAMPLE", "secret", None, None, "fuzz");

@@ -1,4 +1,5 @@
-//! The status of a deleted backfill, decodable or not: the deletion finds the job and the role that it names, and no others.
+//! The status of a deleted backfill, decodable or not: the deletion finds the job and the role that it names, and no
+//! others.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;

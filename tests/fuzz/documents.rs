@@ -26,7 +26,7 @@ const CONDITIONS: [(&str, &str, &str); 4] = [
 type Principal = (&'static str, &'static str);
 type Condition = (&'static str, &'static str, &'static str);
 
-/// What a statement names: these, or anything but these.
+/// The elements that a statement names: these, or anything but these.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Names<T> {
     negated: bool,
@@ -85,7 +85,7 @@ pub fn similar_policies() -> impl Strategy<Value = (Vec<Statement>, Vec<Statemen
     })
 }
 
-/// What a policy grants.
+/// The permissions that a policy grants.
 pub fn grants(policy: &[Statement]) -> BTreeSet<Grant> {
     fn parts<T: Clone + Ord>(names: &Names<T>) -> Vec<Names<T>> {
         let mut whole = names.clone();

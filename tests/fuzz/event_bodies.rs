@@ -57,7 +57,7 @@ fn names() -> impl Strategy<Value = EventName> {
     select(EventName::VARIANTS)
 }
 
-/// Whatever a body holds, what is read of it is small, and can be looked up and compared.
+/// From every body the operator reads a small event, which it can look up and compare.
 fn is_sound(body: &str) -> Result<(), TestCaseError> {
     let Message::Change(event) = parse(body) else { return Ok(()) };
     prop_assert!(body.len() <= MAX_BODY);

@@ -1,9 +1,9 @@
 //! Fuzz targets: generated and mutated inputs for everything that the operator reads and did not write itself.
 //!
-//! In: the seeds in `corpus/`, a folder per target, and generated inputs. Out: the smallest input that breaks a property.
-//! `cargo test --test fuzz` runs the same bounded number of inputs each time, so that a failure is due to the change at
-//! hand. With `FUZZ_MINUTES=10` each property draws other inputs for ten minutes, and `cargo rig fuzz` lets libFuzzer draw
-//! them, guided by coverage. docs/verification.md describes all three.
+//! In: the seeds in `corpus/`, a folder per target, and generated inputs. Out: the smallest input that breaks a
+//! property. `cargo test --test fuzz` runs the same bounded number of inputs each time, so that a failure is due to the
+//! change at hand. With `FUZZ_MINUTES=10` each property draws other inputs for ten minutes, and `cargo rig fuzz` lets
+//! libFuzzer draw them, guided by coverage. docs/verification.md describes all three.
 
 mod admitted_backfills;
 mod admitted_specs;

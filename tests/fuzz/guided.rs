@@ -1,4 +1,5 @@
-//! Draws the inputs of a property from libFuzzer, which is guided by coverage: it changes the bytes that reached new code.
+//! Draws the inputs of a property from libFuzzer, which is guided by coverage: it changes the bytes that reached new
+//! code.
 //!
 //! In: libFuzzer's arguments and what to do with its bytes. Out: the inputs that reached new code, and the bytes of one
 //! that breaks the property, in the folders that the arguments name.
@@ -22,7 +23,7 @@ const ARGUMENTS: &str = "FUZZ_GUIDED";
 /// what is left.
 const ROOM: usize = 1 << 18;
 
-/// What libFuzzer does with an input after a run.
+/// The decision of libFuzzer about an input after a run.
 pub enum Input {
     /// It keeps the input if it reached new code.
     Valid,
@@ -65,8 +66,8 @@ pub fn generator(bytes: &[u8]) -> TestRng {
     TestRng::from_seed(RngAlgorithm::PassThrough, &room)
 }
 
-/// What the generator gets behind the end of libFuzzer's bytes: the same for the same bytes, and another for any other, so
-/// that the first inputs, which are short, are not all alike.
+/// The bytes that the generator gets behind the end of libFuzzer's: the same for the same bytes, and another for any
+/// other, so that the first inputs, which are short, are not all alike.
 fn rest(bytes: &[u8]) -> &'static [u8] {
     static NUMBERS: LazyLock<Vec<u8>> =
         LazyLock::new(|| (0..2 * ROOM).map(|index| hash(&index.to_le_bytes()).to_le_bytes()[0]).collect());
@@ -78,7 +79,7 @@ fn hash(bytes: &[u8]) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes)
 }
 
-/// What libFuzzer calls; its type is known to `call` alone.
+/// The function that libFuzzer calls; its type is known to `call` alone.
 static RUN: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
 /// Lets libFuzzer draw inputs. It ends the process after the time that the arguments name, or after an input that makes
@@ -101,8 +102,8 @@ pub fn draw<F: Fn(&[u8]) -> Input>(arguments: &[String], run: F) {
 
 /// A panic in here aborts the process, on which libFuzzer saves the input.
 extern "C" fn call<F: Fn(&[u8]) -> Input>(bytes: *const u8, length: usize) -> c_int {
-    // SAFETY: `draw` stored a pointer to an `F`, and waits for the driver that calls this. libFuzzer's bytes are a buffer
-    // of that length.
+    // SAFETY: `draw` stored a pointer to an `F`, and waits for the driver that calls this. libFuzzer's bytes are a
+    // buffer of that length.
     let (run, bytes) =
         unsafe { (&*RUN.load(Ordering::SeqCst).cast::<F>(), slice::from_raw_parts(bytes, length)) };
     match run(bytes) {

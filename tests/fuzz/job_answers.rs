@@ -69,7 +69,7 @@ fn spec(approval: Approval, approved: bool) -> ReplicationBackfillSpec {
     ReplicationBackfillSpec { replication_ref, approval, approved, ..ReplicationBackfillSpec::default() }
 }
 
-/// Whatever S3 says of a job, the operator reports it, and asks for nothing that nobody wished.
+/// The operator reports every answer of S3 about a job, and asks for nothing that the spec does not ask for.
 fn is_sound(job: &Job) -> Result<(), TestCaseError> {
     let specs = [None, Some(spec(Approval::Manual, false)), Some(spec(Approval::Automatic, false))];
     for (spec, end) in specs.iter().flat_map(|spec| [(spec, false), (spec, true)]) {

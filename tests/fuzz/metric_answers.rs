@@ -191,7 +191,7 @@ fn body(parts: &[Part], next: Option<&str>) -> Vec<u8> {
     to.into_writer()
 }
 
-/// What a series has: its points, and the status of its last part.
+/// The contents of a series: its points, and the status of its last part.
 type Expected = (Vec<(i64, u64)>, Option<Option<&'static str>>);
 
 #[test]

@@ -25,7 +25,7 @@ impl S3 {
         S3 { client, connection, runtime }
     }
 
-    /// What `GetBucketReplication` returns for a response.
+    /// The result of `GetBucketReplication` for a response.
     pub fn read(
         &self,
         response: Response,

@@ -24,7 +24,7 @@ pub const ACCOUNT: &str = "default";
 /// The label of the namespaces whose resources may act in the account.
 pub const LABEL: &str = "tests";
 
-/// What the file imposes on roles.
+/// The restrictions that the file imposes on roles.
 const BOUNDARY: &str = "            roles: {permissionsBoundary: \"arn:aws:iam::111122223333:policy/s3-replication-boundary\"}\n";
 
 /// Finds the programs that Argo CD needs, or says why the tests cannot run.

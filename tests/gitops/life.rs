@@ -12,8 +12,8 @@ pub fn of_the_file() -> Result<()> {
         let operator = environment.application(OPERATOR);
         let app = operator.wait_healthy().await?;
         ensure!(health_of(&app, "Deployment", OPERATOR).0 == "Healthy", "{:#}", app["status"]["resources"]);
-        // The definitions come with the same sync, so a hook makes the account. From the next comparison on it is an object
-        // of the Application.
+        // The definitions come with the same sync, so a hook makes the account. From the next comparison on it is an
+        // object of the Application.
         operator.compare().await?;
         let verified = |app: &serde_json::Value| health_of(app, "AwsAccount", ACCOUNT).0 == "Healthy";
         operator.wait(verified, "to hold its account").await?;

@@ -1,9 +1,10 @@
-//! The operator with a real Argo CD: Argo CD installs the chart and the resources from a repository, finds no difference
-//! in what the operator writes, and shows the health of each resource with the operator's message.
+//! The operator with a real Argo CD: Argo CD installs the chart and the resources from a repository, finds no
+//! difference in what the operator writes, and shows the health of each resource with the operator's message.
 //!
 //! Argo CD's controller and repo server run as processes beside the rig's API server. Most tests share one Argo CD;
 //! those that begin with an empty cluster start their own. If a program that Argo CD needs is missing, the tests are
-//! ignored and a line names the program. `RIG_ARGOCD=must` turns that into a failure, `RIG_ARGOCD=off` ignores the tests.
+//! ignored and a line names the program. `RIG_ARGOCD=must` turns that into a failure, `RIG_ARGOCD=off` ignores the
+//! tests.
 
 mod application;
 mod empty;

@@ -1,5 +1,5 @@
-//! The cluster that all tests share: how it is made or found, the emulator and the default release on it, and which tests
-//! may run at the same time.
+//! The cluster that all tests share: how it is made or found, the emulator and the default release on it, and which
+//! tests may run at the same time.
 
 use std::env;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ pub struct Cluster {
     nodes: RwLock<()>,
 }
 
-/// What a test uses that no other test may use at the same time.
+/// A thing that a test uses and no other test may use at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
     /// Nothing: it has its own release.

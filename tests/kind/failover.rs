@@ -1,5 +1,5 @@
-//! The leader is deleted, killed, stopped, cut off or replaced while it works. Another pod finishes the work, and no two
-//! pods write to AWS at the same time.
+//! The leader is deleted, killed, stopped, cut off or replaced while it works. Another pod finishes the work, and no
+//! two pods write to AWS at the same time.
 
 use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::Pod;

@@ -17,8 +17,8 @@ pub struct Workload<'a> {
 }
 
 impl<'a> Workload<'a> {
-    /// Changes the configurations of some resources in AWS, which the leader will not check for minutes, and waits until
-    /// the leader is creating others.
+    /// Changes the configurations of some resources in AWS, which the leader will not check for minutes, and waits
+    /// until the leader is creating others.
     pub async fn begin(operator: &'a OperatorRelease<'a>, leader: &OperatorPod) -> Result<Self> {
         let drifted = many(operator, "steady").await?;
         try_join_all(drifted.iter().map(Replication::wait_ready)).await?;

@@ -105,7 +105,8 @@ pub struct AwsAccountSpec {
     pub allow: Vec<Activity>,
 }
 
-/// What a resource may do in an account only if its `AwsAccount` allows it: it writes objects, or it costs money.
+/// An activity that a resource may do in an account only if its `AwsAccount` allows it: it writes objects, or it costs
+/// money.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Activity {
     Canary,

@@ -33,7 +33,7 @@ const DENIED_TTL: Duration = Duration::from_secs(10 * 60);
 /// More buckets or keys than one operator serves at a time; the least used are read again.
 const CAPACITY: u64 = 50_000;
 
-/// More buckets than one operator serves. When there are more, all are looked up again.
+/// More buckets than one operator serves. When there are more, the operator locates all of them again.
 const LOCATIONS: usize = 200_000;
 
 /// Where a bucket is.
@@ -68,8 +68,8 @@ impl BucketKey {
     }
 }
 
-/// The locations of all buckets. Twenty thousand of them stay for as long as the operator runs, so that each takes little
-/// and has neither an age nor a rank.
+/// The locations of all buckets. Twenty thousand of them stay for as long as the operator runs, so that each takes
+/// little and has neither an age nor a rank.
 #[derive(Debug, Default)]
 struct Locations {
     by_bucket: HashMap<BucketKey, (Arc<str>, OwnerCheck)>,
@@ -100,7 +100,7 @@ pub struct Buckets {
     locations: Arc<Mutex<Locations>>,
     versioning: Cache<BucketKey, Read<Versioning>>,
     object_lock: Stable<BucketKey, bool>,
-    /// Buckets of which S3 denied not long ago to say whose they are.
+    /// Buckets whose owner S3 refused to confirm not long ago.
     denied_owners: Cache<BucketKey, ()>,
     contradictions: Cache<BucketKey, Contradiction>,
 }
@@ -142,8 +142,8 @@ impl Buckets {
         self.object_lock.0.invalidate(bucket).await;
     }
 
-    /// Whether S3 is to be asked again whose a bucket is, after it denied an answer. A right that was granted meanwhile
-    /// must not stay unseen, and asking at each check would cost a call at each.
+    /// Whether to ask S3 again for the owner of a bucket, after it denied an answer. The right may have been granted
+    /// meanwhile. A question at each check would cost a call at each check.
     pub async fn asks_owner_again(&self, bucket: &BucketKey, fresh: bool) -> bool {
         let asks = fresh || !self.denied_owners.contains_key(bucket);
         if asks {
@@ -183,8 +183,8 @@ impl Buckets {
         held
     }
 
-    /// Whether a bucket has Object Lock, as remembered or by `read` now; `fresh`: by `read` now. A failure stops nothing:
-    /// the role keeps the rights that it has, and the condition of the role names the failure.
+    /// Whether a bucket has Object Lock, as remembered or by `read` now; `fresh`: by `read` now. A failure stops
+    /// nothing: the role keeps the rights that it has, and the condition of the role names the failure.
     pub async fn object_lock(
         &self,
         bucket: &BucketKey,
@@ -279,8 +279,8 @@ where
     }
 
     /// The answer that is remembered, or the one that `read` gives now. Where that is denied, what is remembered still
-    /// serves. Where a fresh read gets no answer, what is remembered may be what has changed: it is forgotten, so that the
-    /// failure shows until there is an answer.
+    /// serves. Where a fresh read gets no answer, what is remembered may be what has changed: it is forgotten, so that
+    /// the failure shows until there is an answer.
     async fn get(&self, key: &K, fresh: bool, read: impl Future<Output = Read<T>>) -> Read<T> {
         let Stable(cache, lasts) = self;
         let known = cache.get(key).await;

@@ -1,7 +1,7 @@
 //! The identity behind credentials, as STS reports it (`sts:GetCallerIdentity`), and the one cache for it.
 //!
-//! In: a client, the version of its credentials, and the greatest age of an answer. Out: the ARN and the account id of the
-//! caller, remembered for that age while the credentials stay the same; or STS's failure.
+//! In: a client, the version of its credentials, and the greatest age of an answer. Out: the ARN and the account id of
+//! the caller, remembered for that age while the credentials stay the same; or STS's failure.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::replication::observed::Read;
 use crate::replication::{Failure, FailureClass};
 
 /// Answers of STS, by the version of the credentials that they are about. Callers that ask at once share one answer,
-/// be it a failure.
+/// also a failure.
 #[derive(Clone, Debug)]
 pub struct CallerCache(Cache<u64, (Instant, CallerIdentity)>);
 

@@ -1,5 +1,5 @@
-//! A circuit breaker per account: while AWS does not answer, throttles, or no longer accepts the credentials or the clock, calls
-//! fail at once with AWS's last answer instead of costing time and quota.
+//! A circuit breaker per account: while AWS does not answer, throttles, or no longer accepts the credentials or the
+//! clock, calls fail at once with AWS's last answer instead of costing time and quota.
 //!
 //! In: how each call ended. Out: the failure of a call that is not to be made. Each service has a state of its own in
 //! each Region: a failure says nothing about another Region, and a Region that answers does not hide one that does not.
@@ -23,15 +23,15 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 const MAX_PAUSE: Duration = Duration::from_secs(15);
 
-/// More services and Regions than AWS has. Specs name Regions, and a made-up one never answers.
+/// More services and Regions than AWS has. Specs may name Regions that do not exist, and such a Region never answers.
 const CAPACITY: usize = 256;
 
 /// The services of one account that failed last, by Region. A service without a failure has no entry.
 #[derive(Debug, Default)]
 pub struct CircuitBreaker(Mutex<HashMap<Endpoint, BreakerState>>);
 
-/// Calls that fail together: those to a service in a Region. Permission to assume the role is apart: STS may deny it and
-/// answer everything else.
+/// Calls that fail together: those to a service in a Region. Permission to assume the role is apart: STS may deny it
+/// and answer everything else.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Endpoint {
     service: &'static str,

@@ -29,7 +29,7 @@ use crate::replication::{Failure, FailureClass};
 /// The Region of requests that belong to none, where the environment names none.
 const DEFAULT_REGION: &str = "us-east-1";
 
-/// More Regions than AWS has. Specs name Regions, and what they make up must not stay in memory.
+/// More Regions than AWS has. Specs may name Regions that do not exist, and those must not stay in memory.
 const REGIONS: usize = 64;
 
 /// Clients of one account.

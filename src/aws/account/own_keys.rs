@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-/// How long a key is recognized after it has expired: events come late. Keys without an expiry are noted again each time
-/// that they are loaded.
+/// How long a key is recognized after it has expired: events come late. Keys without an expiry are noted again each
+/// time that they are loaded.
 const KEPT: Duration = Duration::from_secs(2 * 60 * 60);
 
 #[derive(Clone, Debug, Default)]

@@ -1,5 +1,5 @@
-//! Sessions in the role of an `AwsAccount`: one per resource, named after it, one for the checks of the `AwsAccount` itself,
-//! and one for the readings of metrics.
+//! Sessions in the role of an `AwsAccount`: one per resource, named after it, one for the checks of the `AwsAccount`
+//! itself, and one for the readings of metrics.
 //!
 //! In: the role and the name of a session, and the failures of the calls that it signed. Out: temporary credentials
 //! with the identity that STS gave them. They are cached, renewed before they expire, and begun again when AWS no
@@ -158,17 +158,17 @@ async fn begin(name: &str, role: &AssumeRole, clients: &AccountClients) -> Read<
     Ok(Session { credentials, identity: CallerIdentity { arn: assumed, account_id } })
 }
 
-/// Says that the role may be in another partition: STS knows the roles of its own alone, and of others it says only that the
-/// request is wrong. `home`: the Region of the environment, whose STS was asked.
+/// Says that the role may be in another partition: STS knows the roles of its own alone, and of others it says only
+/// that the request is wrong. `home`: the Region of the environment, whose STS was asked.
 fn name_partition(failure: Failure, arn: &str, home: &str) -> Failure {
     let own = Partition::of_region(home);
     let is_refusal = matches!(failure.class, FailureClass::Invalid | FailureClass::Denied);
     if !is_refusal || Partition::of_arn(arn) == Some(own) {
         return failure;
     }
-    let said = failure.detail.trim_end_matches('.');
+    let detail = failure.detail.trim_end_matches('.');
     let detail = format!(
-        "{said}; spec.assumeRole.arn is in another partition of AWS than {home}, the Region of the operator's environment, where ARNs begin with arn:{}:; correct the ARN, or run the operator with an AWS_REGION of its partition",
+        "{detail}; spec.assumeRole.arn is in another partition of AWS than {home}, the Region of the operator's environment, where ARNs begin with arn:{}:; correct the ARN, or run the operator with an AWS_REGION of its partition",
         own.id()
     );
     Failure { detail, ..failure }
@@ -204,9 +204,9 @@ mod tests {
         for (arn, home, partition) in
             [(china, "eu-west-1", "arn:aws:"), (own, "eusc-de-east-1", "arn:aws-eusc:")]
         {
-            let said = detail(FailureClass::Invalid, arn, home);
+            let text = detail(FailureClass::Invalid, arn, home);
             for part in ["Request ARN is invalid; ", "spec.assumeRole.arn", home, partition] {
-                assert!(said.contains(part), "{said}");
+                assert!(text.contains(part), "{text}");
             }
         }
         assert_eq!(detail(FailureClass::Invalid, own, "eu-west-1"), "Request ARN is invalid.");

@@ -230,11 +230,11 @@ pub async fn read_role_to_delete(aws: &AwsClient, name: &str, id: &ResourceId) -
         aws.call(Operation::iam_read("iam:ListAttachedRolePolicies", name), attached.send()),
     );
     let (inline, attached) = (inline?, attached?);
-    let (ours, others): (Vec<String>, Vec<String>) =
+    let (own, others): (Vec<String>, Vec<String>) =
         inline.policy_names().iter().cloned().partition(|policy| policy == ROLE_POLICY_NAME);
     let attached = attached.attached_policies().iter().filter_map(|p| p.policy_arn().map(str::to_owned));
     Ok(Some(ObservedRole {
-        policy: Ok(ours.first().map(|_| Value::Null)),
+        policy: Ok(own.first().map(|_| Value::Null)),
         other_policies: others.into_iter().chain(attached).collect(),
         ..role
     }))

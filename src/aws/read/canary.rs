@@ -1,7 +1,8 @@
-//! Reads what a canary needs to know: facts about buckets, the replication status of a version, versions under a prefix.
+//! Reads what a canary needs to know: facts about buckets, the replication status of a version, versions under a
+//! prefix.
 //!
-//! In: a client, a bucket, a key. Out: the answer in the domain's types. Each is one call, but for a status that S3 does
-//! not give.
+//! In: a client, a bucket, a key. Out: the answer in the domain's types. Each is one call, but for a status that S3
+//! does not give.
 
 use aws_sdk_s3::types::ServerSideEncryption;
 use futures::future::join_all;
@@ -27,7 +28,7 @@ pub const LIST_VERSIONS: &str = "s3:ListBucketVersions";
 const GET_OBJECT_LOCK: &str = "s3:GetBucketObjectLockConfiguration";
 const GET_ENCRYPTION: &str = "s3:GetEncryptionConfiguration";
 
-/// What decides whether a canary may be written, read of all buckets at once.
+/// Reads the facts that decide whether a canary may be written, of all buckets at once.
 pub async fn observe_for_canary(
     clients: &ResourceClients,
     source: &BucketAddress,
@@ -117,8 +118,8 @@ pub async fn read_replication_status(aws: &AwsClient, object: &VersionAt) -> Rea
             let header = answer.replication_status().map(|status| status.as_str());
             Ok(Some(ReplicationStatus::parse(header)))
         }
-        // The errors of a HEAD have no body: 403 and 404 alike may mean that the version is gone, and 400 that credentials
-        // expired. A listing has one.
+        // The errors of a HEAD have no body: 403 and 404 alike may mean that the version is gone, and 400 that
+        // credentials expired. A listing has one.
         Err(failure) if is_bare(&failure) || may_be_gone(&failure) => {
             match list_versions(aws, &object.bucket, key).await {
                 Ok(held) => {

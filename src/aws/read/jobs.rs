@@ -37,8 +37,8 @@ pub async fn describe_job(aws: &AwsClient, address: &JobAddress, id: &str) -> Re
     }
 }
 
-/// Whether S3 says by a code that there is no such job. The API reference and the troubleshooting page name it by different
-/// codes (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_control_DescribeJob.html>,
+/// Whether S3 says by a code that there is no such job. The API reference and the troubleshooting page name it by
+/// different codes (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_control_DescribeJob.html>,
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshooting-batch-operations.html>).
 pub fn names_no_job(code: &str) -> bool {
     matches!(code, "NotFoundException" | "NoSuchJobException" | "NoSuchJob")
@@ -105,7 +105,7 @@ pub async fn find_job(aws: &AwsClient, address: &JobAddress, description: &str) 
 pub struct JobSearch<'a> {
     account: &'a str,
     description: &'a str,
-    /// What asks for the next page.
+    /// The token that asks for the next page.
     token: Option<String>,
     pages: usize,
 }
@@ -115,7 +115,7 @@ impl<'a> JobSearch<'a> {
         JobSearch { account, description, token: None, pages: 0 }
     }
 
-    /// What asks for the next page; `None` for the first one.
+    /// The token that asks for the next page; `None` for the first one.
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }

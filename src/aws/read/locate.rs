@@ -28,8 +28,8 @@ pub fn bucket_key(caller: &Caller, bucket: &BucketRef) -> BucketKey {
     BucketKey::new(&bucket.name, account_id(caller, bucket))
 }
 
-/// A bucket's location as far as it is known without a call: remembered, from the spec, or from status. A spec that names
-/// another Region than the remembered one is believed, so that the call shows what is wrong.
+/// A bucket's location as far as it is known without a call: remembered, from the spec, or from status. A spec that
+/// names another Region than the remembered one is believed, so that the call shows what is wrong.
 pub async fn known_location(aws: &AwsClient, caller: &Caller, bucket: &BucketRef) -> Option<Location> {
     let remembered = aws.buckets().location(&bucket_key(caller, bucket));
     let remembered =

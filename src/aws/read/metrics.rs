@@ -1,7 +1,7 @@
 //! Reads the replication metrics of many rules in one call, and its further pages.
 //!
-//! In: a client, a Region, and at most 500 series. Out: their points, in the order of the series. A series of which
-//! CloudWatch knows nothing has no points.
+//! In: a client, a Region, and at most 500 series. Out: their points, in the order of the series. A series that
+//! CloudWatch does not know has no points.
 
 use std::ops::ControlFlow;
 
@@ -61,7 +61,7 @@ pub struct MetricPages<'a> {
     region: &'a str,
     /// In the order of the series.
     answers: Vec<SeriesAnswer>,
-    /// What asks for the next page.
+    /// The token that asks for the next page.
     token: Option<String>,
     pages: usize,
 }
@@ -74,7 +74,7 @@ impl<'a> MetricPages<'a> {
         MetricPages { request, region, answers, token: None, pages: 0 }
     }
 
-    /// What asks for the next page; `None` for the first one.
+    /// The token that asks for the next page; `None` for the first one.
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
@@ -128,8 +128,8 @@ fn query(index: usize, series: &Series, request: &MetricsRequest) -> MetricDataQ
     MetricDataQuery::builder().id(query_id(index)).metric_stat(stat).build()
 }
 
-/// Adds a page of a series. The status of its last page counts: `PartialData` and `InternalError` announce further pages,
-/// and without one, points are missing
+/// Adds a page of a series. The status of its last page counts: `PartialData` and `InternalError` announce further
+/// pages, and without one, points are missing
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDataResult.html>).
 fn add(answer: &mut SeriesAnswer, result: &MetricDataResult, request: &MetricsRequest, region: &str) {
     let words: Vec<&str> = result.messages().iter().filter_map(|message| message.value()).collect();
@@ -162,7 +162,7 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    /// What an answer under this id says of the one series that was asked for.
+    /// The answer to the one requested series, where CloudWatch answers under this id.
     fn read(id: &str, seconds: &[i64]) -> SeriesAnswer {
         let series = Series {
             source: "orders".to_owned(),

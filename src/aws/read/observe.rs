@@ -62,7 +62,7 @@ pub async fn observe(clients: &ResourceClients, read_set: &ReadSet) -> Observed 
     }
 }
 
-/// What the first round trip yields; it is left out when every bucket's Region is known.
+/// The answers of the first round trip, which is left out when every bucket's Region is known.
 struct LocatedBuckets {
     source: Located,
     /// In the order of the read set.
@@ -106,7 +106,7 @@ async fn locate_all(clients: &ResourceClients, caller: &Caller, read_set: &ReadS
     LocatedBuckets { source, destinations, role }
 }
 
-/// What the main round trip yields.
+/// The answers of the main round trip.
 struct ReadAll {
     source: ObservedBucket,
     destinations: BTreeMap<String, ObservedBucket>,
@@ -328,8 +328,8 @@ async fn read_bucket(
         (FailureClass::Denied, OwnerCheck::Denied) if !aws.buckets().asks_owner_again(&key, fresh).await => {
             found(Err(failure), false)
         }
-        // An earlier confirmation holds no longer: the name may have passed to another account. An earlier denial may not
-        // either: the right may have been granted.
+        // An earlier confirmation holds no longer: the name may have passed to another account. An earlier denial may
+        // not either: the right may have been granted.
         (FailureClass::Denied, _) => {
             let answer = head(aws, region, name, Some(expected)).await;
             let owner_check = match ask_owner(aws, region, name, &answer).await {

@@ -1,8 +1,8 @@
 //! Asks S3 whether a bucket is there, and distinguishes a denied action from a bucket of another owner, which S3
 //! answers in the same words.
 //!
-//! In: a bucket. Out: [`Head`], what S3 says about it; [`BucketOwnership`], from the answers of `HeadBucket` with and without
-//! `ExpectedBucketOwner`.
+//! In: a bucket. Out: [`Head`], what S3 says about it; [`BucketOwnership`], from the answers of `HeadBucket` with and
+//! without `ExpectedBucketOwner`.
 
 use crate::aws::account::client::AwsClient;
 use crate::aws::account::operation::Operation;
@@ -27,7 +27,7 @@ pub enum Head {
     Failed(Failure),
 }
 
-/// Whose a bucket is, after S3 denied a call that named its owner.
+/// The owner of a bucket, after S3 denied a call that named the expected owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BucketOwnership {
     /// It belongs to the expected account, and only the action is denied.
@@ -52,7 +52,7 @@ pub fn judge_owner(expecting: &Head, without: Option<&Head>) -> BucketOwnership 
     }
 }
 
-/// Asks S3 whose a bucket is, for an answer of `HeadBucket` that names the expected owner.
+/// Asks S3 for the owner of a bucket, after an answer of `HeadBucket` with the expected owner.
 pub async fn ask_owner(aws: &AwsClient, region: &str, bucket: &str, expecting: &Head) -> BucketOwnership {
     match expecting {
         Head::Denied { .. } => judge_owner(expecting, Some(&head(aws, region, bucket, None).await)),
@@ -117,8 +117,8 @@ pub async fn explain(aws: &AwsClient, region: &str, bucket: &str, account_id: &s
     }
 }
 
-/// The answer of a HEAD in the light of that of another call. A denial of one action says nothing about the other, but where
-/// the bucket is holds for both, and credentials that AWS refuses are refused for both.
+/// The answer of a HEAD in the light of that of another call. A denial of one action says nothing about the other, but
+/// where the bucket is holds for both, and credentials that AWS refuses are refused for both.
 fn combine(head: Head, other: Head) -> Head {
     match (head, other) {
         (Head::Missing, Head::Denied { .. }) => Head::Missing,

@@ -1,7 +1,7 @@
 //! Finds elements of a configuration that S3 holds and the operator does not know.
 //!
-//! In: the body of `GetBucketReplication`. Out: the paths of its unknown elements and values, which the next write of the
-//! configuration would remove. AWS adds fields to S3; the SDK ignores those that it does not know.
+//! In: the body of `GetBucketReplication`. Out: the paths of its unknown elements and values, which the next write of
+//! the configuration would remove. AWS adds fields to S3; the SDK ignores those that it does not know.
 
 use std::collections::BTreeSet;
 

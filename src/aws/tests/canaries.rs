@@ -1,7 +1,7 @@
 //! Acts about canaries, on both implementations.
 //!
-//! In: an act. Out: the answers of both. Each names versions by ids of its own: an answer names a version by the number of
-//! the canary that it is of, or as a replica.
+//! In: an act. Out: the answers of both. Each names versions by ids of its own: an answer names a version by the number
+//! of the canary that it is of, or as a replica.
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -142,11 +142,11 @@ impl Stage {
     /// Whether the emulator would do something else with an object than AWS, which the simulated AWS follows.
     ///
     /// S3 gives a version an id where versioning is enabled alone
-    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/manage-objects-versioned-bucket.html>): the operator puts
-    /// canaries nowhere else, and the simulated AWS has versions with ids alone. S3 uses the key of a rule for objects that
-    /// are encrypted with a KMS key
-    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html>), the emulator for
-    /// every object. From a bucket with Object Lock S3 replicates to buckets with Object Lock alone
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/manage-objects-versioned-bucket.html>): the operator
+    /// puts canaries nowhere else, and the simulated AWS has versions with ids alone. S3 uses the key of a rule for
+    /// objects that are encrypted with a KMS key
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html>), the emulator
+    /// for every object. From a bucket with Object Lock S3 replicates to buckets with Object Lock alone
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-failure-codes.html>), the emulator to each.
     fn differs_from_aws(&self, bucket: &str) -> bool {
         self.simulated.with(|world| {

@@ -29,7 +29,7 @@ fn from_env(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
-/// What became of the acts of a program.
+/// The results of the acts of a program.
 #[derive(Default)]
 struct Outcome {
     /// How the answers differ, if they do.

@@ -1,8 +1,8 @@
 //! Random programs: what the controllers may ask of AWS, and what others do there.
 //!
-//! In: a seed, and the names on a stage. Out: acts. The same seed gives the same acts on every stage, but for the names.
-//! Most acts make sense one after the other; the others name a bucket that is missing, another Region or owner. Acts about
-//! canaries, jobs and connections are drawn in `program_parts.rs`.
+//! In: a seed, and the names on a stage. Out: acts. The same seed gives the same acts on every stage, but for the
+//! names. Most acts make sense one after the other; the others name a bucket that is missing, another Region or owner.
+//! Acts about canaries, jobs and connections are drawn in `program_parts.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,7 +85,7 @@ pub enum Act {
     Outside(Outside),
 }
 
-/// What someone else does in AWS.
+/// The acts of someone else in AWS.
 #[derive(Clone, Debug)]
 pub enum Outside {
     SuspendVersioning(String),

@@ -1,5 +1,5 @@
-//! The same beginning twice: buckets of two accounts, and a role to assume in the second one. Once simulated, once in the
-//! emulator behind the rig's proxy, which refuses what AWS refuses.
+//! The same beginning twice: buckets of two accounts, and a role to assume in the second one. Once simulated, once in
+//! the emulator behind the rig's proxy, which refuses what AWS refuses.
 //!
 //! In: an act. Out: the answers of both.
 
@@ -136,7 +136,7 @@ impl Stage {
                 let deleted = self.role_to_delete(step).await;
                 let really = real.execute(of_real, step).await;
                 if let (Some(arn), Ok(())) = (deleted, &really) {
-                    self.show_dead_principal(&arn).await;
+                    self.show_deleted_principal(&arn).await;
                 }
                 (answers::written(&done), answers::written(&really))
             }
@@ -185,7 +185,7 @@ impl Stage {
         Ok(())
     }
 
-    /// What someone else does. Returns whether it was possible, in each.
+    /// Performs an act of someone else. Returns whether it was possible, in each.
     async fn act_outside(&self, outside: &Outside) -> (bool, bool) {
         match outside {
             // Through the proxy: the emulator would suspend the versioning of a bucket that replicates.
@@ -272,14 +272,15 @@ impl Stage {
     /// Does what S3 does and the emulator does not: in bucket policies, the ARN of a role that was deleted becomes its
     /// unique id
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-bucket-user-policy-specifying-principal-intro.html>,
-    /// <https://repost.aws/knowledge-center/iam-resource-policy-format>). Everything else in the emulator stays as it is.
-    async fn show_dead_principal(&self, arn: &str) {
+    /// <https://repost.aws/knowledge-center/iam-resource-policy-format>). Everything else in the emulator stays as it
+    /// is.
+    async fn show_deleted_principal(&self, arn: &str) {
         for bucket in [&self.names.orders, &self.names.copies, &self.names.replicas] {
             let (s3, ..) = self.past_proxy(bucket);
             // A bucket that is gone has no policy.
             let Ok(held) = s3.get_bucket_policy().bucket(bucket).send().await else { continue };
             let held: Value = serde_json::from_str(held.policy().unwrap_or_default()).unwrap();
-            let shown = with_dead_principal(&held, arn);
+            let shown = with_deleted_principal(&held, arn);
             if shown != held {
                 s3.put_bucket_policy().bucket(bucket).policy(shown.to_string()).send().await.unwrap();
             }
@@ -298,7 +299,7 @@ impl Stage {
 }
 
 /// A policy with the id of a deleted role in place of its ARN, wherever a statement names it as a principal.
-fn with_dead_principal(policy: &Value, arn: &str) -> Value {
+fn with_deleted_principal(policy: &Value, arn: &str) -> Value {
     let mut shown = policy.clone();
     let replace = |name: &mut Value| {
         if name == arn {

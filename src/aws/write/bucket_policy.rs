@@ -1,7 +1,8 @@
 //! Writes the policy of a bucket as a whole.
 //!
-//! In: the policy; `None` deletes it. Out: success, or a failure in its class. Others write the policy too, and S3 has no
-//! conditional write for it: the executor reads it just before, merges its own statements into it, and reads it again.
+//! In: the policy; `None` deletes it. Out: success, or a failure in its class. Others write the policy too, and S3 has
+//! no conditional write for it: the executor reads it just before, merges its own statements into it, and reads it
+//! again.
 
 use serde_json::Value;
 

@@ -1,7 +1,8 @@
 //! Writes a canary, and deletes a version for good.
 //!
 //! In: an object, or a version of one. Out: S3's answer. A deletion names a version, so that it leaves no delete marker
-//! and S3 replicates it nowhere (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/delete-marker-replication.html>).
+//! and S3 replicates it nowhere
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/delete-marker-replication.html>).
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,7 @@ pub const PUT_OBJECT: &str = "s3:PutObject";
 /// The action that deleting a version needs.
 pub const DELETE_VERSION: &str = "s3:DeleteObjectVersion";
 
-/// What a canary holds, for the person who finds one.
+/// The content of a canary, for the person who finds one.
 const BODY: &[u8] =
     b"s3-replication-operator wrote this object to prove that objects arrive, and deletes it.\n";
 

@@ -28,7 +28,7 @@ pub struct CommandNames<'a> {
     pub accounts: &'a [&'a str],
     /// The `AwsAccount` of the source; `None`: it names none, and the operator has used none.
     pub source_account: Option<&'a str>,
-    /// What the operator says with the reason.
+    /// The operator's message for the reason.
     pub message: &'a str,
     /// The operator may correct what differs: `managementPolicy` is `Enforce`.
     pub is_enforced: bool,
@@ -36,7 +36,7 @@ pub struct CommandNames<'a> {
     pub adopts: bool,
 }
 
-/// What to make of a reason.
+/// The meaning of a reason, and the commands to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advice {
     /// A sentence without its full stop.
@@ -273,7 +273,7 @@ pub struct BackfillSubject<'a> {
     pub replication: &'a str,
     /// The `AwsAccount` of the source; `None`: the status does not name it yet.
     pub account: Option<&'a str>,
-    /// What the operator says with the reason.
+    /// The operator's message for the reason.
     pub message: &'a str,
     /// `Ready` is false.
     pub is_refused: bool,
@@ -562,7 +562,7 @@ mod tests {
         assert_eq!(next(&[], None, "namespace data may not use AwsAccount default, which"), [default, EDIT]);
         let both = ["backup", "prod"];
         assert_eq!(
-            next(&both, Some("prod"), "bucket b may not be replicated into under AwsAccount backup."),
+            next(&both, Some("prod"), "AwsAccount backup does not allow replicating into bucket b."),
             ["kubectl edit awsaccount backup", EDIT]
         );
         assert_eq!(

@@ -9,7 +9,7 @@ use crate::api::Reason;
 use crate::cli::fleet::verdict;
 use crate::replication::status::runbooks::{Runbooks, link_of};
 
-/// What the commands and the links of a view begin with.
+/// The beginnings of the commands and the links of a view.
 #[derive(Clone, Copy, Debug)]
 pub struct Pointers<'a> {
     /// The program as the user typed it.

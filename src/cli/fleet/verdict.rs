@@ -9,7 +9,7 @@ use crate::api::Reason;
 use crate::cli::counted::form;
 use crate::cli::fleet::condition::ConditionView;
 
-/// What is true of a resource, in the order in which it needs someone.
+/// The state of a resource, in the order in which it needs someone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, VariantArray)]
 pub enum Verdict {
     /// Replication is not as the spec says, or objects do not arrive, until someone helps.

@@ -36,7 +36,7 @@ pub struct ReplicationView {
     /// The reason and the message of the condition that decides the verdict.
     pub reason: String,
     pub message: String,
-    /// What the reason means, in a sentence.
+    /// The meaning of the reason, in a sentence.
     pub meaning: String,
     /// Where the runbook of the reason is; absent where all is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -148,7 +148,7 @@ pub fn view_all(
     views
 }
 
-/// What the operator has found out about each bucket, by its name.
+/// The facts that the operator has found out about each bucket, by its name.
 fn known_buckets(found: &[FoundObject<BucketReplication>]) -> BTreeMap<String, BucketStatus> {
     let statuses = found.iter().filter_map(|one| one.object.as_ref().ok()?.status.as_ref());
     let buckets = statuses.flat_map(|status| status.source.iter().chain(&status.destinations));
@@ -184,7 +184,7 @@ fn view(resource: BucketReplication, backfills: &[BackfillView], pointers: Point
         Verdict::Unproven | Verdict::Applied | Verdict::Arriving if is_disabled => (Verdict::Disabled, ready),
         verdict => (verdict, why),
     };
-    // What is wrong keeps the resource from being deleted, too.
+    // A failure also keeps the resource from being deleted.
     let is_going = metadata.deletion_timestamp.is_some() && !verdict.is_wrong();
     let verdict = if is_going { Verdict::Deleting } else { verdict };
     let wanted_role = derive_role(&spec, &namespace, &name);
@@ -304,7 +304,7 @@ fn undecodable(metadata: &ObjectMeta, odd: Undecodable, pointers: Pointers<'_>) 
     }
 }
 
-/// What a reason means, with the rules by which S3 replicates nothing.
+/// The meaning of a reason, with the rules by which S3 replicates nothing.
 fn explain(of_reason: &str, verdict: Verdict, source: &BucketView, rules: &[RuleView]) -> String {
     let disabled = rules.iter().filter(|rule| !rule.enabled).count();
     match (verdict, disabled) {
@@ -388,7 +388,7 @@ fn rule_views(spec: &BucketReplicationSpec, status: &BucketReplicationStatus) ->
     spec.rules.iter().map(rule).collect()
 }
 
-/// What the spec says of a bucket, completed by what the operator has found out.
+/// A bucket of the spec, completed by what the operator has found out.
 fn merged(known: BucketView, held: Option<&BucketStatus>) -> BucketView {
     let Some(BucketStatus { bucket: _, region, account, account_ref, versioning }) = held.cloned() else {
         return known;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::counted::{counted, form};
 use crate::replication::import::resource_name;
 
-/// What follows where nobody knows which buckets have a resource.
+/// The note where nobody knows which buckets have a resource.
 pub const NOT_ASKED: &str = "No cluster was asked for its BucketReplications: a bucket that has one already may be among those taken.";
 
 /// A bucket that replicates, and the manifest for it, or why there is none.
@@ -66,7 +66,7 @@ impl ImportedAccount {
     }
 }
 
-/// What became of the files.
+/// The result for the files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WrittenFiles {
     pub created: usize,

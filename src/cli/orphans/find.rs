@@ -29,7 +29,7 @@ pub struct HeldBucket {
     pub policy: Option<Value>,
 }
 
-/// What an account holds.
+/// The roles and buckets of an account.
 #[derive(Clone, Debug, Default)]
 pub struct HeldAccount {
     pub account_id: String,
@@ -37,7 +37,7 @@ pub struct HeldAccount {
     pub buckets: Vec<HeldBucket>,
 }
 
-/// What is left over of resources that are gone.
+/// The things that are left over of resources that are gone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Findings {
@@ -119,7 +119,7 @@ pub struct UnclearRole {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     pub why: String,
-    /// What to do, so that it is clear the next time.
+    /// The action that makes it clear the next time.
     pub fix: String,
 }
 
@@ -137,7 +137,7 @@ pub struct ClusterObjects<'a> {
     pub backfills: Option<BTreeSet<String>>,
 }
 
-/// What the cluster's resources use.
+/// The things that the cluster's resources use.
 #[derive(Debug, Default)]
 struct Used {
     uids: BTreeSet<String>,
@@ -224,7 +224,7 @@ pub fn find(cluster: &ClusterObjects<'_>, accounts: &[HeldAccount]) -> Findings 
     findings
 }
 
-/// What is known of a role.
+/// The judgement of a role.
 enum Judgement {
     OfAnotherCluster,
     /// A resource uses it: the operator restores its tags if they differ.
@@ -387,7 +387,8 @@ impl Findings {
         self.orphans.iter().chain(replicating).collect()
     }
 
-    /// What is left over of the resources of one namespace; `None`: of all. What names no namespace stays.
+    /// The things that are left over of the resources of one namespace; `None`: of all. A thing that names no namespace
+    /// stays.
     pub fn within(mut self, namespace: Option<&str>) -> Findings {
         let Some(namespace) = namespace else { return self };
         let count = |findings: &Findings| {
@@ -673,11 +674,11 @@ mod tests {
             Some(json!({"Statement": [statement]}))
         };
         let shared = bucket("shared", None, statement(json!([ARN, "arn:aws:iam::111111111111:role/other"])));
-        let dead = bucket("dead", None, statement(json!("AROAEXAMPLEID")));
-        let findings = found_by(&[], &[account(vec![role("c", "gone", "u")], vec![shared, dead])]);
+        let unclear = bucket("unclear", None, statement(json!("AROAEXAMPLEID")));
+        let findings = found_by(&[], &[account(vec![role("c", "gone", "u")], vec![shared, unclear])]);
         assert!(findings.orphans[0].statements.is_empty(), "{findings:?}");
         assert_eq!(findings.unclear.len(), 1);
-        assert_eq!(findings.unclear[0].bucket, "dead");
+        assert_eq!(findings.unclear[0].bucket, "unclear");
     }
 
     #[test]
@@ -710,10 +711,10 @@ mod tests {
             vec![of("data", "mine"), of("other", "theirs"), of("other", "running"), unclear, nameless];
         let arn = roles[2].arn.clone();
         let replicating = HeldBucket { replicates: true, ..bucket("source", Some(&arn), None) };
-        let dead = json!({"Statement": [{
+        let unclear = json!({"Statement": [{
             "Sid": format!("{}Objects", ResourceId::default().policy_sid("s")), "Principal": {"AWS": "AROAEXAMPLEID"},
         }]});
-        let held = account(roles, vec![replicating, bucket("dead", None, Some(dead))]);
+        let held = account(roles, vec![replicating, bucket("unclear", None, Some(unclear))]);
         let all = found_by(&[], &[held]);
         assert_eq!((all.to_delete(true).len(), all.unclear_roles.len()), (3, 2), "{all:?}");
         assert_eq!(all.clone().within(None), all);

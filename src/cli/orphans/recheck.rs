@@ -26,7 +26,7 @@ pub struct HeldNow {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StillDue {
     pub steps: Vec<Step>,
-    /// What is left although it was shown, each with the reason, and commands that let it go.
+    /// The things that are left although they were shown, each with the reason, and commands that let them go.
     pub left: Vec<LeftPart>,
 }
 
@@ -172,7 +172,7 @@ mod tests {
         merged(None, SID, &statements(SID, &principals, "arn:aws:s3:::copy", false))
     }
 
-    /// What was shown, unchanged.
+    /// The state that was shown, unchanged.
     fn unchanged() -> HeldNow {
         let Orphan { arn, role, id, configurations, statements, .. } = orphan();
         let disabled = configuration(&arn, Switch::Disabled);

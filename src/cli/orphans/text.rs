@@ -10,7 +10,7 @@ use crate::cli::orphans::recheck::{LeftPart, blocked};
 use crate::cli::reach::title;
 use crate::cli::terminal::{Layout, Tone, printable};
 
-/// What the command is asked to do.
+/// The request to the command.
 #[derive(Debug)]
 pub struct Mode {
     pub delete: bool,
@@ -24,7 +24,7 @@ pub struct Mode {
 }
 
 impl Mode {
-    /// What is gone, in the singular or in the plural.
+    /// The resources that are gone, in the singular or in the plural.
     fn resources(&self, count: usize) -> String {
         let of = self.namespace.as_ref().map(|namespace| format!(" of namespace {namespace}"));
         let of = of.unwrap_or_default();
@@ -70,7 +70,7 @@ impl Page<'_> {
     }
 }
 
-/// What is left over, and the steps that would delete it.
+/// Lists the things that are left over, and the steps that would delete them.
 pub fn text(findings: &Findings, mode: &Mode, layout: &Layout) -> String {
     let Findings {
         orphans,
@@ -209,7 +209,7 @@ fn list(page: &mut Page<'_>, orphan: &Orphan, with_steps: bool) {
     }
 }
 
-/// What a deletion left, and commands that let it go.
+/// Lists the things that a deletion left, and the commands that let them go.
 pub fn left_text(left: &LeftPart, layout: &Layout) -> String {
     let LeftPart { why, commands } = left;
     let mut page = Page { layout, text: String::new() };

@@ -147,7 +147,7 @@ pub fn chart(views: &[ReplicationView]) -> Markup {
                 }
             }
             (boxes(&left, 0)) (boxes(&right, WIDTH - BOX))
-            // What is wrong is drawn last, above the rest.
+            // Failures are drawn last, above the rest.
             @for ((form, from, to), count) in drawn.iter().rev() {
                 @let lane = if arrows.len() <= DETAILED { 0 } else { APART * (index(*form) - 1) };
                 @let (y1, y2) = (height_of(&left, from) + lane, height_of(&right, to) + lane);

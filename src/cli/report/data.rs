@@ -78,7 +78,7 @@ pub struct FleetReport {
     pub not_replicated: Vec<BucketReport>,
     /// Buckets that replicate, and that no resource of the cluster is about: `import` prints one.
     pub not_managed: Vec<BucketReport>,
-    /// What could not be read, so that nothing is known of it.
+    /// The accounts and buckets that could not be read, so that nothing is known of them.
     pub unknown: Vec<UnknownReport>,
     /// Why it is unknown which buckets a resource covers, so that the lists of buckets are empty. Absent: it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,7 +113,7 @@ pub struct UnknownReport {
     pub why: String,
 }
 
-/// What differs from the spec of a resource, or what the operator corrected there last.
+/// The differences from the spec of a resource, or the operator's last correction there.
 #[derive(Clone, Copy, Debug)]
 pub struct ChangeReport<'a> {
     pub view: &'a ReplicationView,
@@ -217,7 +217,7 @@ impl FleetReport {
         }
     }
 
-    /// What differs now, in the order of urgency, and then what was corrected, the newest first.
+    /// The present differences, in the order of urgency, and then the corrections, the newest first.
     pub fn changes(&self) -> Vec<ChangeReport<'_>> {
         let change = |view, corrected, entries, count: i32| {
             let count = usize::try_from(count).unwrap_or_default();
@@ -235,7 +235,8 @@ impl FleetReport {
         changes
     }
 
-    /// What the buckets of the accounts add to the verdict, in a sentence. `text`: how a text from elsewhere is written.
+    /// The coverage of the accounts' buckets, in a sentence for the verdict. `text`: how a text from elsewhere is
+    /// written.
     pub fn coverage(&self, text: impl Fn(&str) -> String) -> String {
         if self.accounts.is_empty() {
             return "No account was asked for its buckets.".to_owned();

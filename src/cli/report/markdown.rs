@@ -102,7 +102,7 @@ pub fn markdown(report: &FleetReport) -> String {
     text
 }
 
-/// What the report lists, in order.
+/// The lists of the report, in order.
 fn lists(report: &FleetReport) -> Vec<Listing> {
     let (attention, well): (Vec<&ReplicationView>, Vec<&ReplicationView>) =
         report.replications.iter().partition(|view| view.verdict.is_wrong());
@@ -151,7 +151,7 @@ fn row(view: &ReplicationView, why: &str) -> String {
     )
 }
 
-/// What a row of the map holds: how many arrows have each verdict, and the buckets, those first that need someone.
+/// A row of the map: how many arrows have each verdict, and the buckets, those first that need someone.
 #[derive(Default)]
 struct MapRow {
     verdicts: BTreeMap<Verdict, usize>,
@@ -182,7 +182,7 @@ fn map(views: &[ReplicationView]) -> Option<Listing> {
     })
 }
 
-/// What differs from the spec now, and what the operator corrected last.
+/// The present differences from the spec, and the operator's last corrections.
 fn changes(changes: &[ChangeReport<'_>]) -> Option<Listing> {
     let head =
         "\n## Drift and corrections\n\n| What | Replication | When | Fields |\n| --- | --- | --- | --- |\n";

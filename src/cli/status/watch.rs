@@ -448,8 +448,8 @@ mod tests {
         .await;
         let args = StatusArgs { timeout: "6s".parse().unwrap(), ..watching() };
         let ended = watch(&kubernetes, &args, ELSEWHERE, "s3-replication-operator").await;
-        let said = ended.unwrap_err().to_string();
-        assert!(said.contains("The replication needs attention"), "{said}");
+        let message = ended.unwrap_err().to_string();
+        assert!(message.contains("The replication needs attention"), "{message}");
         let asked = asked.lock().unwrap();
         let lists = asked.iter().filter(|uri| !uri.contains("watch=true")).count();
         assert_eq!(lists, 2, "one for each kind: {asked:?}");
@@ -516,13 +516,13 @@ mod tests {
         .await;
         let args = StatusArgs { timeout: "2500ms".parse().unwrap(), ..watching() };
         let ended = watch(&kubernetes, &args, ELSEWHERE, "s3-replication-operator").await;
-        let said = ended.unwrap_err().to_string();
-        assert!(said.starts_with("stopped watching after 2s 500ms: cannot list"), "{said}");
+        let message = ended.unwrap_err().to_string();
+        assert!(message.starts_with("stopped watching after 2s 500ms: cannot list"), "{message}");
         assert!(
-            said.contains("the server is overloaded") && said.contains("There are no replications"),
-            "{said}"
+            message.contains("the server is overloaded") && message.contains("There are no replications"),
+            "{message}"
         );
-        assert!(said.ends_with("\n→ s3-replication-operator status -w -n data"), "{said}");
+        assert!(message.ends_with("\n→ s3-replication-operator status -w -n data"), "{message}");
         assert!(watches.load(Ordering::Relaxed) > 1, "it asks again");
     }
 

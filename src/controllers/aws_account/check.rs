@@ -71,8 +71,8 @@ fn answer_events(verified: Result<&CallerIdentity, &Failure>, previous: Option<&
     }
 }
 
-/// The identity under which the operator acts in the account. STS is asked once an interval, and not when resources come or
-/// go. `fresh`: STS is asked now.
+/// The identity under which the operator acts in the account. STS is asked once an interval, and not when resources
+/// come or go. `fresh`: STS is asked now.
 async fn verify<C: Cloud, K>(account: &AwsAccount, fresh: bool, cx: &Context<C, K>) -> Read<CallerIdentity> {
     let interval = cx.events.account_interval(&account.spec.account_id, &cx.settings.interval);
     let max_age = if fresh { Duration::ZERO } else { interval };

@@ -1,7 +1,7 @@
 //! Everything that the checks of all `AwsAccount`s share.
 //!
-//! In: the ports, the stores, the settings and the clock, put together by `controllers/assemble.rs`. Out: one value that
-//! every check borrows.
+//! In: the ports, the stores, the settings and the clock, put together by `controllers/assemble.rs`. Out: one value
+//! that every check borrows.
 
 use std::collections::HashMap;
 use std::sync::Arc;

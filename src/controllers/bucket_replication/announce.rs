@@ -1,7 +1,7 @@
 //! Announces a configuration just before it is put, if the status does not announce it yet.
 //!
-//! In: the steps of a stage, and the status as it was written last. Out: the status that announces the configuration, and
-//! was written. A step that failed may have left only a part of the configuration that was announced before the first
+//! In: the steps of a stage, and the status as it was written last. Out: the written status, which announces the
+//! configuration. A step that failed may have left only a part of the configuration that was announced before the first
 //! write, and a process that dies after the write of that part would not know it.
 
 use crate::api::BucketReplicationStatus;

@@ -1,8 +1,8 @@
 //! Decides, without a call to AWS, whether a resource may do what it asks for, and whether it owns its source.
 //!
 //! In: a resource, the accounts as the watch last saw them, and the labels of namespaces as they are now. Out: the
-//! accounts that the resource acts in, or a refusal. In the first minute of a term the accounts too are read from the API
-//! server before a write, because the watch may lag.
+//! accounts that the resource acts in, or a refusal. In the first minute of a term the accounts too are read from the
+//! API server before a write, because the watch may lag.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -204,8 +204,8 @@ pub async fn has_rivals<C, K: Cluster>(
     Ok(false)
 }
 
-/// Whether a resource is another one that expects the source in the same account. Otherwise any team could block another
-/// team's bucket.
+/// Whether a resource is another one that expects the source in the same account. Otherwise any team could block
+/// another team's bucket.
 fn contends<C, K>(rival: &BucketReplication, object: &BucketReplication, cx: &Context<C, K>) -> bool {
     let account = |r: &BucketReplication| {
         let name = r.spec.source.account_ref.as_deref().unwrap_or(DEFAULT_ACCOUNT);

@@ -26,7 +26,7 @@ pub struct BucketLocks {
 /// A policy that was written. `None`: there is none.
 #[derive(Debug)]
 struct WrittenPolicy {
-    /// What S3 showed before writes of the last minute.
+    /// The policies that S3 showed before writes of the last minute.
     before: Vec<Option<Value>>,
     after: Option<Value>,
     at: Instant,

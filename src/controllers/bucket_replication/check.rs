@@ -1,4 +1,4 @@
-//! One check: authorize → connect → observe → plan → hold back → prepare → execute → report.
+//! One check: authorize → connect → observe → plan → hold back → apply → report.
 //!
 //! In: a resource. Out: the report for its status, or why the check stops early.
 
@@ -6,16 +6,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::api::{BucketReplicationStatus, ConditionType, ReadyStatus, Reason};
+use crate::controllers::bucket_replication::apply::apply;
 use crate::controllers::bucket_replication::authorize::{
     KnownLabels, NamespaceLabels, authorize, claim_source,
 };
 use crate::controllers::bucket_replication::connect::{Connected, connect};
 use crate::controllers::bucket_replication::context::Context;
-use crate::controllers::bucket_replication::execute::{Grounds, Permission, Purpose, execute};
+use crate::controllers::bucket_replication::execute::Permission;
 use crate::controllers::bucket_replication::hold_back::hold_back;
 use crate::controllers::bucket_replication::likely_cause::find_likely_cause;
 use crate::controllers::bucket_replication::metrics_watch::{evidence, watch_metrics};
-use crate::controllers::bucket_replication::prepare::prepare;
 use crate::controllers::bucket_replication::record::record;
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::stop::Stop;
@@ -29,7 +29,7 @@ use crate::replication::status::{self, StatusContext, StatusReport};
 use crate::replication::{Account, Accounts, Assessment, Failure, ReadSet, Refusal, assess};
 use crate::runtime::store::Key;
 
-/// What a check found.
+/// The result of a check.
 pub struct Checked {
     pub report: StatusReport,
     /// The status that was written last before a write to AWS.
@@ -55,18 +55,8 @@ pub async fn check<C: Cloud, K: Cluster>(
     let mut assessment = observe_and_plan(resource, &accounts, (&clients, unreached), cx).await?;
     let held = hold_back(&assessment, resource, cx)?;
     let permission = Permission { resource, accounts: &accounts, labels: &labels };
-    let written = prepare(&assessment, &held.stages, permission, cx).await?;
-    let grounds = Grounds { permission, assessment: &assessment, written: written.as_ref() };
-    let mut executed = execute(&held.stages, &clients, Purpose::Check(grounds), cx).await;
-    let written = executed.announced.take().or(written);
-    let outcome = held.conclude(executed, &mut assessment.plan)?;
-    let mut report = make_report(&assessment, &outcome, resource, cx);
-    if find_likely_cause(resource, &assessment, &report, &clients, cx).await {
-        // The message of `Replicating` names the cause.
-        let known = evidence(&resource.target.key.uid, &Key::of(resource.target.metadata), cx);
-        let context = StatusContext { evidence: &known, ..resource.status_context(cx) };
-        report = status::report(&assessment.input(), &assessment.plan, &outcome, &context);
-    }
+    let (outcome, written) = apply(&mut assessment, &held, permission, &clients, cx).await?;
+    let report = make_report(&assessment, &outcome, resource, &clients, cx).await;
     let answer = answer_events(&report, &outcome, &resource.status);
     Ok(Checked { report, written, retry: held.retry, answer })
 }
@@ -105,7 +95,8 @@ async fn connect_to_all<C: Cloud, K: Cluster>(
     Ok(connected)
 }
 
-/// A resource that was never applied has nothing to keep, and waits for all of its accounts.
+/// A resource that was never applied replicates nothing yet, so that its first check waits until all of its accounts
+/// can be reached.
 fn require_reached_at_first(
     unreached: &BTreeMap<String, Failure>,
     status: &BucketReplicationStatus,
@@ -141,23 +132,31 @@ async fn observe_and_plan<'a, C: Cloud, K>(
     Ok(assess(replication, read_set, observed))
 }
 
-/// Makes the report, and remembers, counts and logs what the next checks and people need.
-fn make_report<C, K>(
+/// Makes the report, with the likely cause of failures. Remembers, counts and logs the outcome for the next checks and
+/// for people.
+async fn make_report<C: Cloud, K>(
     assessment: &Assessment<'_>,
     outcome: &Outcome,
     resource: &Resource<'_>,
+    clients: &C::Clients,
     cx: &Context<C, K>,
 ) -> StatusReport {
     let Assessment { plan, .. } = assessment;
     let input = assessment.input();
-    let evidence = watch_metrics(resource, &input, outcome, cx);
-    let context = StatusContext { evidence: &evidence, ..resource.status_context(cx) };
+    let watched = watch_metrics(resource, &input, outcome, cx);
+    let context = StatusContext { evidence: &watched, ..resource.status_context(cx) };
     let made = status::report(&input, plan, outcome, &context);
     if !outcome.done.is_empty() {
         resource.target.memory.record(plan, &input, outcome, cx.clock.now());
     }
     record(plan, outcome, &made, resource, cx);
-    made
+    if !find_likely_cause(resource, assessment, &made, clients, cx).await {
+        return made;
+    }
+    // The message of `Replicating` names the cause.
+    let known = evidence(&resource.target.key.uid, &Key::of(resource.target.metadata), cx);
+    let context = StatusContext { evidence: &known, ..resource.status_context(cx) };
+    status::report(&input, plan, outcome, &context)
 }
 
 /// Answers the events of a check: whether AWS holds anything that the status did not show before. A failure to read

@@ -1,7 +1,7 @@
 //! Connects to the accounts of a resource, to each of its destinations' apart where not all can be reached.
 //!
-//! In: the accounts. Out: clients, and why some accounts of destinations cannot be reached. One of them must not keep the
-//! others, and the source, from being corrected or cleaned up.
+//! In: the accounts. Out: clients, and why some accounts of destinations cannot be reached. One of them must not keep
+//! the others, and the source, from being corrected or cleaned up.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use crate::replication::{Accounts, Failure, ResourceId};
 /// The clients of a resource.
 pub struct Connected<T> {
     pub clients: T,
-    /// Why the operator has no identity in some of the accounts of destinations, by the name under which buckets refer to
-    /// them.
+    /// Why the operator has no identity in some of the accounts of destinations, by the name under which buckets refer
+    /// to them.
     pub unreached: BTreeMap<String, Failure>,
 }
 

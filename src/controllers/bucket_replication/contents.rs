@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde_json::{Value, json};
 
 use crate::api::AwsResource;
-use crate::iam::bucket_policy::ours;
+use crate::iam::bucket_policy::policy_of_sid;
 use crate::replication::desired::DesiredRole;
 use crate::replication::outcome::Outcome;
 use crate::replication::plan::teardown::ObservedForDeletion;
@@ -19,7 +19,7 @@ use crate::replication::{Configuration, Observed, ObservedRole, PlanInput, Step,
 /// The hash of what each setting holds. A setting that could not be read is left out.
 pub type Contents = HashMap<SettingHash, u64>;
 
-/// What a setting held before a write, and holds after it. `None`: that is not known.
+/// The contents of a setting before and after a write. `None`: it is not known.
 #[derive(Clone, Copy, Debug)]
 pub struct Replaced {
     pub setting: SettingHash,
@@ -32,7 +32,7 @@ pub fn setting_of_configuration(bucket: &str) -> SettingHash {
     setting(AwsResource::ReplicationConfiguration, bucket)
 }
 
-/// What a check observed.
+/// The contents that a check observed.
 pub fn contents(input: &PlanInput<'_>) -> Contents {
     let Observed { source, destinations, configuration, role, former_roles, bucket_policies, .. } =
         input.observed;
@@ -67,7 +67,7 @@ pub fn contents(input: &PlanInput<'_>) -> Contents {
     }
     for (name, policy) in bucket_policies {
         if let Ok(policy) = policy {
-            let content = json_hash(&ours(policy.as_ref(), &input.desired.sid));
+            let content = json_hash(&policy_of_sid(policy.as_ref(), &input.desired.sid));
             held.insert(setting(AwsResource::DestinationBucketPolicy, name), content);
         }
     }
@@ -86,14 +86,14 @@ pub fn absent<'a>(
     held.extend(missing.map(|name| (setting(AwsResource::Role, name), role_hash(None))));
     for (bucket, policy) in &observed.bucket_policies {
         if let Ok(policy) = policy {
-            let content = json_hash(&ours(policy.as_ref(), sid));
+            let content = json_hash(&policy_of_sid(policy.as_ref(), sid));
             held.insert(setting(AwsResource::DestinationBucketPolicy, &bucket.name), content);
         }
     }
     held
 }
 
-/// What the steps that were done replaced, in their order.
+/// The settings that the completed steps replaced, in their order.
 pub fn replaced(input: &PlanInput<'_>, outcome: &Outcome) -> Vec<Replaced> {
     let mut held = contents(input);
     let mut all = Vec::new();

@@ -1,7 +1,7 @@
 //! Everything that the reconciles of all `BucketReplication`s share.
 //!
-//! In: the ports, the stores, memory, evidence, locks, settings and the clock, put together by `controllers/assemble.rs`.
-//! Out: one value that every reconcile borrows.
+//! In: the ports, the stores, memory, evidence, locks, settings and the clock, put together by
+//! `controllers/assemble.rs`. Out: one value that every reconcile borrows.
 
 use std::sync::Arc;
 

@@ -151,7 +151,7 @@ impl<C, K> BucketReplicationController<C, K> {
     }
 }
 
-/// What decides whether a backfill of a resource may begin.
+/// The facts that decide whether a backfill of a resource may begin.
 #[derive(Debug, PartialEq, Eq)]
 struct Readiness<'a> {
     deleted: bool,

@@ -196,7 +196,7 @@ fn require_writes<C, K>(cx: &Context<C, K>) -> Result<(), Refusal> {
     ))
 }
 
-/// What became of a resource's right to its source.
+/// The state of a resource's right to its source.
 #[derive(Clone, Copy, Debug, Default)]
 struct OwnershipState {
     /// Another resource owns the source.
@@ -410,7 +410,7 @@ impl Removal<'_> {
         }
     }
 
-    /// What may be left of the resource where the operator has an identity.
+    /// Lists what to read: the things that may be left of the resource where the operator has an identity.
     fn read_set(&self, desired: Option<&Desired>, unreached: &BTreeMap<String, Failure>) -> DeletionReadSet {
         let mut bucket_policies = self.view.bucket_policies(desired);
         bucket_policies.retain(|bucket| is_reached(bucket, unreached));
@@ -524,7 +524,7 @@ impl Removal<'_> {
         conflict || forbidden || self.only_in_status || !self.source.admits
     }
 
-    /// What the spec asked for, as far as it can be worked out without reading any bucket.
+    /// The desired state of the spec, as far as it can be derived without reading any bucket.
     fn desired(&self, accounts: &Accounts, caller: Caller) -> Option<Desired> {
         let OwnershipState { conflict, forbidden } = self.state;
         let resource = self.view.resource.as_ref().filter(|_| !conflict && !forbidden)?;

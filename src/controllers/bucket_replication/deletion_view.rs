@@ -43,7 +43,7 @@ impl DeletionView {
         }
     }
 
-    /// What the resource may take over; nothing when its policy cannot be decoded.
+    /// The adoption policy. One that cannot be decoded lets the resource take over nothing.
     pub fn adoption(&self) -> AdoptionPolicy {
         self.policy("adoptionPolicy").unwrap_or_default()
     }
@@ -99,8 +99,8 @@ impl DeletionView {
         left_traces(&self.status)
     }
 
-    /// What the status says is in AWS under this `AwsAccount` of destinations: the id of the account, and the buckets.
-    /// `None`: it names none, or more than one account.
+    /// The things in AWS that the status names under this `AwsAccount` of destinations: the id of the account, and the
+    /// buckets. `None`: it names none, or more than one account.
     pub fn left_under(&self, account_ref: &str) -> Option<(&str, BTreeSet<&str>)> {
         let BucketReplicationStatus { bucket_policies, canary_places, .. } = &self.status;
         let policies = bucket_policies.iter().filter(|held| held.account_ref == account_ref);

@@ -47,7 +47,7 @@ impl EvidenceEntries {
     #[allow(clippy::unused_self)]
     fn visit(&mut self) {}
 
-    /// A resource is watched no longer, or as before and about to be watched in another way.
+    /// A resource is no longer watched, or is about to be watched in another way.
     fn unlink(&mut self, uid: &str) {
         let watched = self.entries.get(uid).and_then(|entry| entry.watched.as_ref());
         let Some(source) = watched.map(|watched| watched.watch.source.as_str()) else { return };
@@ -77,7 +77,7 @@ struct Watched {
     read_at: Option<Instant>,
 }
 
-/// What a check found out about the metrics of a resource.
+/// The result of a check about the metrics of a resource.
 #[derive(Clone, Debug)]
 pub struct Registration<'a> {
     pub key: Key,
@@ -249,7 +249,8 @@ fn is_about(watch: &Watch, (source, rule, destination): (&str, &str, &str)) -> b
         && watch.rules.iter().any(|held| held.id == rule && held.destination == destination)
 }
 
-/// Takes the runs of failures over that the status remembers, of the rules with these IDs, and drops those of all others.
+/// Takes the runs of failures over that the status remembers, of the rules with these IDs, and drops those of all
+/// others.
 fn remember_failures(evidence: &mut Evidence, names: &BTreeSet<&String>, previous: &BucketReplicationStatus) {
     for (id, rule) in &mut evidence.rules {
         rule.run.take_if(|_| !names.contains(id));
@@ -269,7 +270,7 @@ fn remembered(id: &str, previous: &BucketReplicationStatus) -> RuleEvidence {
     held.map(|held| RuleEvidence::remembered(held, failed_since)).unwrap_or_default()
 }
 
-/// What the status has about a rule.
+/// The entry of a rule in the status.
 fn in_status<'a>(id: &str, status: &'a BucketReplicationStatus) -> Option<&'a RuleHealth> {
     status.health.as_ref()?.rules.iter().find(|rule| rule.id == id)
 }

@@ -19,7 +19,7 @@ use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::{ReplicationObject, Resource};
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::iam::Statement;
-use crate::iam::bucket_policy::{merged, ours};
+use crate::iam::bucket_policy::{merged, policy_of_sid};
 use crate::iam::compare::compare;
 use crate::iam::document::PolicyDocument;
 use crate::mutants::{Mutant, is_on};
@@ -37,7 +37,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How often a bucket policy is read again that does not hold what was written.
 const LATER_READS: u32 = 4;
 
-/// What became of a plan's stages.
+/// The result of a plan's stages.
 #[derive(Debug, Default)]
 pub struct Executed {
     pub outcome: Outcome,
@@ -55,7 +55,7 @@ pub enum Purpose<'a> {
     Deletion(&'a ReplicationObject<'a>),
 }
 
-/// What a check executes its plan on.
+/// The resource, the status and the permission with which a check executes its plan.
 #[derive(Clone, Copy)]
 pub struct Grounds<'a> {
     pub permission: Permission<'a>,
@@ -81,9 +81,9 @@ enum Halt {
     Interrupted,
 }
 
-/// Executes stages until the operator no longer leads, is asked to stop, sees another object than the plan was made for, or
-/// no longer authorizes the resource as it did then. A step that fails holds back only the steps that need it. Object and
-/// permission are confirmed again before each stage, and after a wait for the lock of a bucket.
+/// Executes stages until the operator no longer leads, is asked to stop, sees another object than the plan was made
+/// for, or no longer authorizes the resource as it did then. A step that fails holds back only the steps that need it.
+/// Object and permission are confirmed again before each stage, and after a wait for the lock of a bucket.
 pub async fn execute<C: Cloud, K: Cluster>(
     stages: &[Vec<Step>],
     clients: &C::Clients,
@@ -152,8 +152,8 @@ async fn require_permission<C, K: Cluster>(purpose: Purpose<'_>, cx: &Context<C,
     if (cx.may_begin)() || is_on(Mutant::LeaseIgnored) { Ok(()) } else { Err(Halt::Interrupted) }
 }
 
-/// Whether the watch has brought another object meanwhile: the user may have changed, suspended or deleted it. It costs no
-/// request.
+/// Whether the watch has brought another object meanwhile: the user may have changed, suspended or deleted it. It costs
+/// no request.
 ///
 /// # Errors
 /// It has.
@@ -162,8 +162,8 @@ pub fn require_unchanged<C, K>(target: &ReplicationObject<'_>, cx: &Context<C, K
     if is_outdated { Err(Stop::Outdated) } else { Ok(()) }
 }
 
-/// The same for a deletion: the user may ask by now to keep what is in AWS. Whoever removes the finalizer takes over the
-/// rest there.
+/// The same for a deletion: the user may ask by now to keep what is in AWS. A user who removes the finalizer takes over
+/// the rest there.
 ///
 /// # Errors
 /// The deletion is to be planned once more, or is over.
@@ -230,8 +230,8 @@ async fn account_of_roles<C: Cloud, K>(clients: &C::Clients, cx: &Context<C, K>)
     cx.cloud.caller(clients).await.ok().map(|caller| caller.account)
 }
 
-/// Replaces the statements of one Sid in the policy of a bucket. Others write the policy too, and S3 has no conditional write
-/// for it: the policy is read just before the write and again afterwards.
+/// Replaces the statements of one Sid in the policy of a bucket. Others write the policy too, and S3 has no conditional
+/// write for it: the policy is read just before the write and again afterwards.
 struct StatementsWrite<'a, C: Cloud, K> {
     bucket: &'a BucketAddress,
     sid: &'a str,
@@ -258,8 +258,8 @@ impl<C: Cloud, K: Cluster> StatementsWrite<'_, C, K> {
         self.confirm().await
     }
 
-    /// Reads the policy until it holds what was written. A read may lag behind writes: it shows a policy from before them
-    /// then. Any other policy is one that someone else has written over it.
+    /// Reads the policy until it holds what was written. A read may lag behind writes: it shows a policy from before
+    /// them then. Any other policy is one that someone else has written over it.
     async fn confirm(&self) -> Read<()> {
         let mut is_old = false;
         for reads in 0..=LATER_READS {
@@ -300,7 +300,7 @@ impl<C: Cloud, K: Cluster> StatementsWrite<'_, C, K> {
     /// Whether a policy holds these statements of the Sid and no others of it.
     fn is_settled(&self, policy: Option<&Value>) -> bool {
         let wanted = PolicyDocument::new(self.statements.to_vec()).to_value();
-        compare(&wanted, &ours(policy, self.sid)).is_empty()
+        compare(&wanted, &policy_of_sid(policy, self.sid)).is_empty()
     }
 
     fn overwritten(&self) -> Failure {

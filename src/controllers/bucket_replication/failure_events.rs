@@ -1,8 +1,8 @@
 //! Takes in failure events of S3, from the reader of the queue that a user sends them to.
 //!
-//! In: the body of a message. Out: the failures in the evidence of the resource, and its status. For a rule whose metrics
-//! are read, a failure event only gives the reason; for a rule without them it is the evidence of the failure. An event
-//! about a resource that this process has not checked yet waits for the check.
+//! In: the body of a message. Out: the failures in the evidence of the resource, and its status. For a rule whose
+//! metrics are read, a failure event only gives the reason; for a rule without them it is the evidence of the failure.
+//! An event about a resource that this process has not checked yet waits for the check.
 
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::sweep::report_verdict;
@@ -10,7 +10,8 @@ use crate::ports::{Cloud, Cluster};
 use crate::replication::health::failure_event::{FailureEvent, add, failures, is_possible};
 use crate::replication::health::settle;
 
-/// Adds the failures in a message to the evidence of the resources that they are about. Returns how many were about one.
+/// Adds the failures in a message to the evidence of the resources that they are about. Returns how many were about
+/// one.
 pub async fn take_failures<C: Cloud, K: Cluster>(body: &str, cx: &Context<C, K>) -> usize {
     let mut known = 0;
     let now = cx.clock.timestamp();

@@ -1,7 +1,7 @@
 //! Works out the likely cause why S3 fails to replicate objects, from what a check found.
 //!
-//! In: the report of a check, and, where objects fail and nothing explains it, the policies of the keys of replicas and of
-//! the source's objects. Out: the likely cause, for the condition `Replicating`.
+//! In: the report of a check, and, where objects fail and nothing explains it, the policies of the keys of replicas and
+//! of the source's objects. Out: the likely cause, for the condition `Replicating`.
 
 use tracing::debug;
 

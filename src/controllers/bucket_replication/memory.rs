@@ -171,7 +171,8 @@ impl Memory {
         began.is_some_and(|(began, _)| now.duration_since(began) < CACHE_LAG)
     }
 
-    /// What is remembered and decided by, as text, with ages in place of times: equal memories have equal texts.
+    /// Everything that is remembered and that decisions depend on, as text, with ages in place of times: equal memories
+    /// have equal texts.
     #[cfg(any(test, feature = "simulation"))]
     pub fn fingerprint(&self, now: Instant) -> String {
         use std::fmt::Write as _;
@@ -234,7 +235,7 @@ impl Memory {
     }
 }
 
-/// What is remembered of a resource whose reconcile runs.
+/// The memory of a resource whose reconcile runs.
 #[derive(Debug)]
 pub struct ResourceMemory<'a> {
     memory: &'a Memory,
@@ -296,7 +297,7 @@ impl ResourceMemory<'_> {
         self.with(|entry| entry.requeue.after_or(reason, interval, turn))
     }
 
-    /// What is remembered of the canaries of the resource; `None`: it has none.
+    /// The memory of the canaries of the resource; `None`: it has none.
     pub fn canaries(&self) -> Option<CanaryMemory> {
         self.with(|entry| entry.canaries.as_deref().cloned())
     }

@@ -1,7 +1,7 @@
 //! Works out which metrics of a resource may be read.
 //!
-//! In: a check that was authorized, with what it observed and wrote. Out: the rules that publish metrics, in the store of
-//! evidence. So a sweep reads only for resources that their accounts allow, and only metrics that exist.
+//! In: a check that was authorized, with what it observed and wrote. Out: the rules that publish metrics, in the store
+//! of evidence. So a sweep reads only for resources that their accounts allow, and only metrics that exist.
 
 use jiff::SignedDuration;
 
@@ -13,8 +13,8 @@ use crate::replication::health::{Evidence, settle};
 use crate::replication::{Configuration, Outcome, PlanInput, Step};
 use crate::runtime::store::Key;
 
-/// Has the metrics of a resource read from now on, and returns its evidence. Where the operator reads no metrics, failure
-/// events are the evidence.
+/// Has the metrics of a resource read from now on, and returns its evidence. Where the operator reads no metrics,
+/// failure events are the evidence.
 pub fn watch_metrics<C, K>(
     resource: &Resource<'_>,
     input: &PlanInput<'_>,

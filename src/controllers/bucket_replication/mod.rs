@@ -3,6 +3,7 @@
 //! In: an object as the watch last saw it. Out: AWS as its spec asks for, its status, and when to reconcile it again.
 
 mod announce;
+mod apply;
 pub mod authorize;
 pub mod bucket_locks;
 mod canary;
@@ -110,9 +111,11 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
         return (Ok(Action::requeue(wait)), Answer::Postponed);
     }
     let fresh = resource.wants_fresh_reads();
-    // The time for a canary may come before the check that an event waits for, and takes its place in the queue.
+    // A canary may be due before the check that an event waits for. Its trigger then replaces the trigger of that
+    // check.
     let unasked = urgency == Urgency::Periodic && !resource.is_asked_for() && !events.are_cause;
-    // What only time asks for waits for the watch. One that lags most needs no more requests.
+    // A check that only time asks for waits until the watch shows the operator's own writes. An API server that lags
+    // needs no further requests.
     if unasked && target.memory.awaits_watch(cx.clock.now()) {
         let pause = target.memory.requeue_after(Reason::Progressing, interval);
         return (Ok(Action::requeue(pause)), Answer::Postponed);
@@ -132,7 +135,8 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
         }
         Err(Stop::Refused(refusal)) => {
             let schedule = Schedule::every(interval);
-            // The check may have written one that names what it was about to make, and may have made without an answer.
+            // The check may have written a newer status, which names what it was about to make and may have made
+            // without an answer.
             let last = target.memory.status(Some(previous), cx.clock.now());
             (refuse(target, &last, &refusal, schedule, cx).await, Answer::Unanswered)
         }

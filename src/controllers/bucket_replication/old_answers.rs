@@ -29,7 +29,7 @@ const BELIEVED: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// What the operator wrote within the last minute. Everything is kept as hashes, in boxes and in vectors without room for
+/// The operator's writes of the last minute. Everything is kept as hashes, in boxes and in vectors without room for
 /// more, because every resource of a fleet that is applied at once has some.
 #[derive(Debug, Default)]
 pub struct RecentWrites {
@@ -43,7 +43,7 @@ pub struct RecentWrites {
 /// A setting that was written to.
 #[derive(Debug, Default)]
 struct WrittenSetting {
-    /// What it held before writes, the last one at the end.
+    /// Its contents before writes, the last one at the end.
     before: Vec<(u64, Instant)>,
     /// The differences that writes corrected.
     differences: Vec<(u64, Instant)>,
@@ -55,7 +55,7 @@ struct WrittenSetting {
     back: Option<Instant>,
 }
 
-/// What a check found.
+/// The state that a check found.
 pub struct ShownState<'a> {
     pub differences: &'a [DriftEntry],
     pub contents: Contents,
@@ -239,8 +239,8 @@ impl RecentWrites {
         self.settings.remove(&setting);
     }
 
-    /// What is remembered, as text, with the last limit that each age has passed in place of the age. The exploration has no
-    /// events, so that the time of the last write decides nothing there.
+    /// The whole memory, as text, with the last limit that each age has passed in place of the age. The exploration has
+    /// no events, so that the time of the last write decides nothing there.
     #[cfg(any(test, feature = "simulation"))]
     pub fn fingerprint(&self, now: Instant) -> String {
         let limits = [SHOWN_AFTER, BELIEVED, COME_BACK];

@@ -1,7 +1,7 @@
 //! Limits the checks that someone requests by annotation.
 //!
-//! In: the time of each such check, and the shortest time between two. Out: how long the next one has to wait. A change of
-//! the spec does not wait.
+//! In: the time of each such check, and the shortest time between two. Out: how long the next one has to wait. A change
+//! of the spec does not wait.
 
 use std::time::{Duration, Instant};
 

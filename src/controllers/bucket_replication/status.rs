@@ -141,8 +141,8 @@ async fn write<C, K: Cluster>(
     written
 }
 
-/// Soon after a term began: the status that the new one is made from is the one that the API server has. What the
-/// former leader wrote names what it made in AWS, and must not be lost.
+/// Soon after a term began: the status that the new one is made from is the one that the API server has. The status of
+/// the former leader names the resources that it made in AWS, and must not be lost.
 async fn require_newest<C, K: Cluster>(
     target: &ReplicationObject<'_>,
     previous: &BucketReplicationStatus,

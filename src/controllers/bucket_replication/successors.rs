@@ -36,8 +36,8 @@ pub fn successors(source: &str, index: &Index, settings: &Settings) -> Vec<Key> 
     candidates.map(|object| Key::of(object.meta())).collect()
 }
 
-/// Whether a resource is authorized; `None` where that depends on the labels of its namespace, which only the API server
-/// knows.
+/// Whether a resource is authorized; `None` where that depends on the labels of its namespace, which only the API
+/// server knows.
 fn may_own(resource: &BucketReplication, index: &Index, settings: &Settings) -> Option<bool> {
     let without = WithoutAccount::of(settings.require_account, index.has_seen_accounts());
     let Ok(accounts) = Accounts::resolve(&resource.spec, |name| index.account(name), without) else {

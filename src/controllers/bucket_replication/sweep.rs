@@ -133,8 +133,8 @@ async fn report<C, K: Cluster>(due: &SweptResource, cx: &Context<C, K>) {
     report_verdict(&due.uid, &due.key, false, cx).await;
 }
 
-/// Judges the evidence of a resource, and writes the verdict where it changed. A check that runs at the same time writes
-/// the same one: the patch names only what it changes. `after_event`: because of a failure event.
+/// Judges the evidence of a resource, and writes the verdict where it changed. A check that runs at the same time
+/// writes the same one: the patch names only what it changes. `after_event`: because of a failure event.
 pub async fn report_verdict<C, K: Cluster>(uid: &str, key: &Key, after_event: bool, cx: &Context<C, K>) {
     let Some(object) = cx.index.replications.get(key) else { return };
     let Ok(resource) = &object.0 else { return };

@@ -1,9 +1,9 @@
 //! Finds the resources that a message concerns, and has them checked.
 //!
 //! In: the body of a message. Out: triggers; and an outcome, which is counted. A message is never an error. By these
-//! messages a writer to the queue can cause checks, at their pace, can make an origin count as one that sends events, and
-//! can make the operator believe sooner that someone has undone its last write.
-//! S3's notifications are left to the caller: the failures in them are part of the verdict on `Replicating`.
+//! messages a writer to the queue can cause checks, at their pace, can make an origin count as one that sends events,
+//! and can make the operator believe sooner that someone has undone its last write. S3's notifications are left to the
+//! caller: the failures in them are part of the verdict on `Replicating`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -109,8 +109,8 @@ impl ActiveEvents {
         self.check(one, Cause { probes: [lookup].into(), ..cause }, Duration::ZERO);
     }
 
-    /// Has another resource checked in place of all that a change concerns, because the one before did not answer. Any of
-    /// them may answer, so that one account that does not delays the rest only for a few tries.
+    /// Has another resource checked in place of all that a change concerns, because the one before did not answer. Any
+    /// of them may answer, so that one account that does not delays the rest only for a few tries.
     pub(super) fn probe_again(&self, lookup: Lookup, cause: Cause) {
         let index = &self.setup.index;
         let mut keys = index.keys_by_event(lookup);

@@ -80,8 +80,8 @@ impl<C: Cloud, K: Cluster> Receiver<C, K> {
         }
     }
 
-    /// Receives messages, has their checks queued, and deletes them. A queue works only where all of that does: messages
-    /// that cannot be deleted come again and again. Returns the pause after a failure.
+    /// Receives messages, has their checks queued, and deletes them. A queue works only where all of that does:
+    /// messages that cannot be deleted come again and again. Returns the pause after a failure.
     async fn receive_once(
         &self,
         number: usize,

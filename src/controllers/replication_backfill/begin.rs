@@ -124,8 +124,8 @@ async fn give_up<C: Cloud, K: Cluster>(
     end(subject, &job_verdict::never_begun(), None, cx).await
 }
 
-/// Whether a job may have been asked for. The finalizer comes before the first write to AWS, and it survives a status
-/// that a former leader wrote too late.
+/// Whether a job may have been asked for. The finalizer comes before the first write to AWS, and it remains when a
+/// former leader writes a status too late.
 fn may_have_asked(subject: &BackfillObject<'_>) -> bool {
     subject.status.token.is_some() || subject.has_finalizer()
 }

@@ -20,8 +20,8 @@ pub fn require_leading<C, K>(cx: &Context<C, K>) -> Result<(), Error> {
     if (cx.shared.may_begin)() { Ok(()) } else { Err(Error::NotLeading) }
 }
 
-/// Whether the watch has brought another object meanwhile: the user may have cancelled or deleted the backfill. It costs no
-/// request.
+/// Whether the watch has brought another object meanwhile: the user may have cancelled or deleted the backfill. It
+/// costs no request.
 ///
 /// # Errors
 /// It has.
@@ -30,8 +30,8 @@ pub fn require_unchanged<C, K>(subject: &BackfillObject<'_>, cx: &Context<C, K>)
     if is_outdated && !is_on(Mutant::ChangeIgnored) { Err(Stop::Outdated) } else { Ok(()) }
 }
 
-/// Reads the live object: the cache may be behind what the user asked for, and behind what another leader wrote. An equal
-/// generation is an equal spec, so that the user has neither cancelled the backfill nor approved another one.
+/// Reads the live object: the cache may be behind what the user asked for, and behind what another leader wrote. An
+/// equal generation is an equal spec, so that the user has neither cancelled the backfill nor approved another one.
 ///
 /// # Errors
 /// The object is gone, is being deleted, or is not as it was read.

@@ -1,6 +1,7 @@
 //! Connects `ReplicationBackfill` resources to the runtime.
 //!
-//! In: changes of backfills. Out: which of them to reconcile, which others a change concerns, and the permits they share.
+//! In: changes of backfills. Out: which of them to reconcile, which others a change concerns, and the permits they
+//! share.
 
 use std::sync::Arc;
 use std::time::Duration;

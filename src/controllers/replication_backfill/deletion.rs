@@ -1,7 +1,7 @@
 //! Deletes a backfill: its job is ended and followed to its end, its role goes, and then the finalizer.
 //!
-//! In: an object with a deletion timestamp, decodable or not. Out: nothing of the backfill is left in AWS but what the job
-//! did, or the finalizer stays and the status says why.
+//! In: an object with a deletion timestamp, decodable or not. Out: nothing of the backfill is left in AWS but what the
+//! job did, or the finalizer stays and the status says why.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize as _;
@@ -89,8 +89,8 @@ fn readable_spec(held: &Value) -> ReplicationBackfillSpec {
         .unwrap_or_else(|_| ReplicationBackfillSpec { replication_ref: named, ..Default::default() })
 }
 
-/// Reads what the status says of the job and its role, where it can be read; the rest follows from the backfill and from
-/// its replication.
+/// Reads what the status says of the job and its role, where it can be read; the rest follows from the backfill and
+/// from its replication.
 fn read_status<C, K>(
     subject: &mut BackfillObject<'_>,
     held: &Value,

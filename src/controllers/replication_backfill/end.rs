@@ -1,7 +1,7 @@
 //! Ends a backfill: its role goes, and its result is kept.
 //!
-//! In: a verdict. Out: the end in the status. A role that cannot be deleted now stays in the status and is tried again; the
-//! result is reported meanwhile. One that IAM does not show is searched for once more a minute later.
+//! In: a verdict. Out: the end in the status. A role that cannot be deleted now stays in the status and is tried again;
+//! the result is reported meanwhile. One that IAM does not show is searched for once more a minute later.
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ pub async fn remove_what_is_left<C: Cloud, K: Cluster>(
     end(subject, &verdict, None, cx).await
 }
 
-/// What became of the role that was made for a job.
+/// The end of the role that was made for a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemovedRole {
     /// It is deleted, or there is none of the operator's to delete.

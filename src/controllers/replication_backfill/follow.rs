@@ -106,7 +106,8 @@ fn still_waits(stop: Stop, id: &str) -> Stop {
     }
 }
 
-/// How long the check has to wait. A change of the spec does not wait, and a check that someone asked for waits briefly.
+/// How long the check has to wait. A change of the spec does not wait, and a check that someone asked for waits
+/// briefly.
 fn wait<C, K>(subject: &BackfillObject<'_>, cx: &Context<C, K>) -> Option<Duration> {
     let (uid, now) = (&subject.key.uid, cx.shared.clock.now());
     match (subject.is_changed(), subject.is_requested()) {

@@ -115,7 +115,8 @@ impl Memory {
         self.0.lock().clear();
     }
 
-    /// What is remembered and decided by, as text, with ages in place of times: equal memories have equal texts.
+    /// Everything that is remembered and that decisions depend on, as text, with ages in place of times: equal memories
+    /// have equal texts.
     #[cfg(any(test, feature = "simulation"))]
     pub fn fingerprint(&self, now: Instant) -> String {
         let entries = self.0.lock();

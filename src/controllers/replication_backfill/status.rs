@@ -96,8 +96,8 @@ pub async fn conclude<C, K: Cluster>(
     Ok(())
 }
 
-/// The fields by which the operator decides what to do next. A status is not written over one in which they differ from what
-/// was read: a former leader's late write would hide that the backfill has ended, or which job and role it has.
+/// The fields by which the operator decides what to do next. A status is not written over one in which they differ from
+/// what was read: a former leader's late write would hide that the backfill has ended, or which job and role it has.
 fn decisive(subject: &BackfillObject<'_>) -> Vec<StatusField> {
     let ReplicationBackfillStatus { token, job_id, role, finished_at, .. } = &subject.status;
     let all = [

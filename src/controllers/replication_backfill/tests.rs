@@ -1,5 +1,5 @@
-//! The controller on a simulated AWS and API server. What may go wrong at each call is explored in
-//! `simulation/explore/backfills.rs`.
+//! The controller on a simulated AWS and API server. The scenes of `simulation/explore/backfills.rs` explore the
+//! failures at each call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,7 @@ struct Scene {
     reaction: Reaction,
 }
 
-/// What becomes of the calls; `None`: each is answered.
+/// The fate of each call; `None`: each is answered.
 type Reaction = Arc<Mutex<Option<Box<dyn FnMut(&Call) -> Choice + Send>>>>;
 
 fn hook(reaction: &Reaction) -> Hook {
@@ -616,7 +616,7 @@ fn a_deletion_that_does_not_know_where_the_job_is_waits_and_says_what_to_do() {
         assert_eq!(status["source"]["region"], 7, "nothing of it is lost");
         scene.clock.advance(next.unwrap());
     }
-    // Whoever creates the replication again shows where the job is.
+    // A user who creates the replication again shows the operator where the job is.
     scene.cluster.with(|server| server.objects.insert(parent(), replication.unwrap()));
     until_gone(&scene, "with the replication");
     assert_eq!(scene.job(), "Cancelled");

@@ -14,7 +14,7 @@ pub struct Account {
     pub spec: AwsAccountSpec,
 }
 
-/// What a resource without an account may do, if none is named `default` either.
+/// The rights of a resource without an account, if none is named `default` either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WithoutAccount {
     /// Everything, with the operator's own identity.

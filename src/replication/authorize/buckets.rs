@@ -18,7 +18,7 @@ pub(super) fn require_source(bucket: &str, Account { name, spec }: &Account) -> 
         return Ok(());
     }
     not_allowed(format!(
-        "source.bucket: bucket {bucket} may not be replicated from under AwsAccount {name}, which allows the sources {}; ask its administrator to add a pattern for {bucket} to spec.sources",
+        "source.bucket: AwsAccount {name} does not allow replicating from bucket {bucket}; it allows the sources {}; ask its administrator to add a pattern for {bucket} to spec.sources",
         listed(&spec.sources)
     ))
 }
@@ -50,7 +50,8 @@ pub(super) fn require_destinations(
     refusals
 }
 
-/// How many buckets a message names: as many as fit into the message of a condition, be their names as long as S3 allows.
+/// How many buckets a message names: as many as fit into the message of a condition, be their names as long as S3
+/// allows.
 const BUCKETS: usize = 40;
 
 /// Rules whose buckets an account does not name.
@@ -70,7 +71,7 @@ impl Forbidden<'_> {
             _ => ("buckets", "patterns for them".to_owned()),
         };
         let message = format!(
-            "{}: {bucket} {} may not be replicated into under AwsAccount {name}, which allows the destinations {}; ask its administrator to add {patterns} to spec.destinations",
+            "{}: AwsAccount {name} does not allow replicating into {bucket} {}; it allows the destinations {}; ask its administrator to add {patterns} to spec.destinations",
             listed(&fields.collect::<Vec<_>>()),
             first(&buckets, BUCKETS),
             listed(&spec.destinations)
@@ -117,7 +118,7 @@ fn judge_destination(rule: &ReplicationRule, judge: &Account, referred: bool) ->
     refuse(
         Reason::NotAllowed,
         format!(
-            "{field}.account: account {id} may not be replicated into from AwsAccount {name}, which allows the accounts {}; name an AwsAccount by {field}.accountRef, or ask the administrator of {name} to add {id} to spec.destinationAccounts",
+            "{field}.account: AwsAccount {name} does not allow replicating into account {id}; it allows the accounts {}; name an AwsAccount by {field}.accountRef, or ask the administrator of {name} to add {id} to spec.destinationAccounts",
             listed(&spec.destination_accounts)
         ),
     )
@@ -134,13 +135,13 @@ pub(super) fn require_report(bucket: &str, Account { name, spec }: &Account) -> 
         return Ok(());
     }
     not_allowed(format!(
-        "report.bucket: bucket {bucket} may not be written into under AwsAccount {name}, which allows the destinations {}; ask its administrator to add a pattern for {bucket} to spec.destinations",
+        "report.bucket: AwsAccount {name} does not allow writing into bucket {bucket}; it allows the destinations {}; ask its administrator to add a pattern for {bucket} to spec.destinations",
         listed(&spec.destinations)
     ))
 }
 
-/// Whether a pattern matches the name of a bucket: character by character, `*` for any characters. A pattern with `?`, which
-/// only a write past admission can store, matches nothing.
+/// Whether a pattern matches the name of a bucket: character by character, `*` for any characters. A pattern with `?`,
+/// which only a write past admission can store, matches nothing.
 fn matches(patterns: &[String], bucket: &str) -> bool {
     let mut readable = patterns.iter().filter(|pattern| !pattern.contains('?'));
     is_name(bucket) && readable.any(|pattern| WildMatch::new(pattern).matches(bucket))

@@ -1,7 +1,7 @@
 //! Decides whether the administrators of accounts allow what a resource asks for.
 //!
-//! In: a resource, its accounts, and the labels of its namespace. Out: nothing, or a refusal that names each account and
-//! pattern. It is decided on every reconcile, before any call to AWS.
+//! In: a resource, its accounts, and the labels of its namespace. Out: nothing, or a refusal that names each account
+//! and pattern. It is decided on every reconcile, before any call to AWS.
 
 pub mod accounts;
 mod buckets;
@@ -36,8 +36,8 @@ pub fn authorize(replication: &Replication<'_>, labels: Labels<'_>) -> Result<()
     Refusal::all(refusals(replication, labels))
 }
 
-/// Everything that a resource asks for and administrators do not allow. Of an account that the namespace may not use, nothing
-/// else is named: its patterns are not for that namespace.
+/// Everything that a resource asks for and administrators do not allow. Of an account that the namespace may not use,
+/// nothing else is named: its patterns are not for that namespace.
 pub fn refusals(replication: &Replication<'_>, labels: Labels<'_>) -> Vec<Refusal> {
     let Replication { id, accounts, .. } = *replication;
     let namespace = |account: &Account| require_namespace(&id.namespace, labels, account);
@@ -49,12 +49,12 @@ pub fn refusals(replication: &Replication<'_>, labels: Labels<'_>) -> Vec<Refusa
     refusals
 }
 
-/// What a spec asks for and administrators do not allow to any namespace.
+/// The refusals of a spec that hold for every namespace.
 pub fn refusals_in_any_namespace(replication: &Replication<'_>) -> Vec<Refusal> {
     refusals_of_spec(replication, |_| true)
 }
 
-/// What a spec asks for and the accounts that the namespace may use do not allow.
+/// The refusals of a spec by the accounts that the namespace may use.
 fn refusals_of_spec(replication: &Replication<'_>, usable: impl Fn(&Account) -> bool) -> Vec<Refusal> {
     let Replication { spec, accounts, .. } = *replication;
     let mut refusals = Vec::new();

@@ -8,8 +8,8 @@ use crate::replication::authorize::accounts::Account;
 use crate::replication::authorize::labels::Labels;
 use crate::replication::refusal::{Refusal, not_allowed};
 
-/// The account names the namespace, and the namespace has the labels that the account requires. The message does not name
-/// other namespaces that the account allows.
+/// The account names the namespace, and the namespace has the labels that the account requires. The message does not
+/// name other namespaces that the account allows.
 ///
 /// # Errors
 /// `NotAllowed`, with the namespace and the account.

@@ -201,7 +201,7 @@ mod tests {
             for other in whole().as_object().unwrap().keys().filter(|other| *other != field) {
                 assert_eq!(json!(status).get(other), json!(undamaged.status).get(other), "{field}, {other}");
             }
-            // What follows from the backfill is there again.
+            // The fields that follow from the backfill are there again.
             if ["token", "description"].contains(&field.as_str()) {
                 assert_eq!(json!(status).get(field), Some(value), "{field}");
             }

@@ -28,7 +28,7 @@ impl Wish {
     }
 }
 
-/// What the state of a job means for its backfill.
+/// The meaning of a job's state for its backfill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobVerdict {
     pub reason: Reason,

@@ -1,4 +1,4 @@
-//! What a job costs, as AWS's price list has it for most Regions (<https://aws.amazon.com/s3/pricing/>, under
+//! The price of a job, as AWS's price list has it for most Regions (<https://aws.amazon.com/s3/pricing/>, under
 //! "Management").
 //!
 //! In: the number of objects, if it is known. Out: the price in US dollars, and a part of a sentence that says it.
@@ -8,7 +8,7 @@ pub const A_JOB: f64 = 0.25;
 pub const A_MILLION_OBJECTS: f64 = 1.00;
 pub const A_MILLION_LISTED: f64 = 0.015;
 
-/// What replicating so many objects costs, as part of a sentence.
+/// The price of replicating so many objects, as part of a sentence.
 pub fn describe(objects: Option<i64>) -> String {
     let rest = format!(
         "and ${A_MILLION_LISTED} for each million objects in the bucket, besides requests and transfer of the replicas"

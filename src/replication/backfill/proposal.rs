@@ -1,7 +1,7 @@
 //! The backfill to apply for a replication.
 //!
-//! In: a `BucketReplication` with its status, if it has one. Out: a `ReplicationBackfill` for what the status reports as
-//! missed, with what a person should see and may want to change, and nothing that the API server fills in.
+//! In: a `BucketReplication` with its status, if it has one. Out: a `ReplicationBackfill` for what the status reports
+//! as missed, with what a person should see and may want to change, and nothing that the API server fills in.
 
 use std::collections::BTreeSet;
 
@@ -82,7 +82,7 @@ fn prefixes(replication: &BucketReplication, failing: &[&RuleHealth]) -> Option<
     failing.iter().map(prefix).collect()
 }
 
-/// What a person should know before applying it, as the lines of a comment.
+/// Remarks for the person who applies it, as the lines of a comment.
 pub fn remarks(replication: &BucketReplication) -> Vec<String> {
     let source = &replication.spec.source.bucket;
     let mut lines = vec![

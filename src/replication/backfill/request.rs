@@ -32,7 +32,7 @@ impl Intent {
         })
     }
 
-    /// A new one. Token and description depend on the resource alone, so that a leader that knows nothing of another's
+    /// A new one. Token and description depend on the resource alone, so that a leader that has not seen another's
     /// request still asks for the same job.
     pub fn new(id: &ResourceId, spec: &ReplicationBackfillSpec, now: Timestamp) -> Intent {
         let created_before = spec.created_before.as_ref().map_or(now, |time| time.0);

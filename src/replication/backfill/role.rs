@@ -1,7 +1,7 @@
 //! The role that S3 Batch Operations assumes for a job.
 //!
-//! In: the backfill, its account and the source. Out: the role's documents, the steps that lead to them, and the steps that
-//! remove it. The role starts replication; the objects are copied by the replication's own role
+//! In: the backfill, its account and the source. Out: the role's documents, the steps that lead to them, and the steps
+//! that remove it. The role starts replication; the objects are copied by the replication's own role
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-batch-replication-policies.html>).
 
 use crate::api::{
@@ -50,7 +50,7 @@ pub fn desired_role(
     }
 }
 
-/// What the job may do: start replication of the source's objects, list them, and write its report.
+/// The permissions of the job: to start replication of the source's objects, to list them, and to write its report.
 pub fn permissions(source: &BackfillSource, report: Option<&BackfillReport>) -> PolicyDocument {
     let BackfillSource { bucket, region, account, account_ref: _ } = source;
     let partition = Partition::of_region(region);
@@ -134,8 +134,8 @@ fn foreign(held: &ObservedRole, id: &ResourceId) -> Refusal {
     )
 }
 
-/// An existing role serves the job: it is there, within the boundary that the account imposes, and S3 Batch Operations may
-/// assume it.
+/// An existing role serves the job: it is there, within the boundary that the account imposes, and S3 Batch Operations
+/// may assume it.
 ///
 /// # Errors
 /// `RoleNotFound`, `NotAllowed` or `RoleNotTrusted`.

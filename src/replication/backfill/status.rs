@@ -17,7 +17,7 @@ use crate::replication::status::Event;
 use crate::replication::status::conditions::{ConditionDraft, Transition, conditions};
 use crate::replication::status::truncate::clip;
 
-/// What a status is made for.
+/// The circumstances of a status.
 #[derive(Clone, Copy, Debug)]
 pub struct BackfillContext<'a> {
     pub generation: Option<i64>,
@@ -26,7 +26,7 @@ pub struct BackfillContext<'a> {
     pub now: Timestamp,
 }
 
-/// What is to be written to Kubernetes.
+/// The status and the events to write to Kubernetes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackfillReported {
     pub status: ReplicationBackfillStatus,

@@ -171,17 +171,17 @@ fn a_job_for_a_time_in_which_no_object_can_be_created_is_not_asked_for() {
 fn an_arn_of_another_partition_is_refused_by_its_field() {
     let (role, key) =
         ("arn:aws-iso-b:iam::111122223333:role/job", "arn:aws-cn:kms:cn-north-1:111122223333:key/k");
-    let said = |spec: Value, region: &str| {
+    let judge = |spec: Value, region: &str| {
         let source = BackfillSource { region: region.to_owned(), ..source() };
         require_arns_of_partition(&spec_with(&spec), &source).map_err(|refusal| refusal.message)
     };
     let with_role = json!({"role": {"arn": role}});
     let with_key = json!({"report": {"bucket": "reports", "kmsKeyArn": key}});
-    assert_eq!(said(with_role.clone(), "us-isob-east-1"), Ok(()));
-    assert_eq!(said(with_key.clone(), "cn-north-1"), Ok(()));
-    assert_eq!(said(json!({"report": {"bucket": "reports"}}), "us-isof-south-1"), Ok(()));
+    assert_eq!(judge(with_role.clone(), "us-isob-east-1"), Ok(()));
+    assert_eq!(judge(with_key.clone(), "cn-north-1"), Ok(()));
+    assert_eq!(judge(json!({"report": {"bucket": "reports"}}), "us-isof-south-1"), Ok(()));
     for (spec, field) in [(with_role, "role.arn"), (with_key, "report.kmsKeyArn")] {
-        let message = said(spec, "us-east-1").unwrap_err();
+        let message = judge(spec, "us-east-1").unwrap_err();
         assert!(
             message.starts_with(&format!("{field}: arn:")) && message.contains("begin with arn:aws:;"),
             "{message}"
@@ -507,12 +507,13 @@ proptest! {
         prop_assert_eq!((other.token, other.description), (intent.token, intent.description));
     }
 
-    /// Whatever S3 reports: an ended job asks for nothing, and one that goes on is never reported as ended.
+    /// In every state that S3 may report, the operator asks for nothing about an ended job, and never reports one that
+    /// goes on as ended.
     #[test]
     fn every_state_has_one_verdict(
         state in "New|Preparing|Suspended|Ready|Active|Pausing|Paused|Completing|Complete|Cancelling|Cancelled|Failing|Failed|[A-Z][a-z]{2,8}",
-        total in proptest::option::of(0i64..1000), succeeded in 0i64..1000, failed in 0i64..1000,
-        end: bool, approved: bool,
+        (total, succeeded, failed) in (proptest::option::of(0i64..1000), 0i64..1000, 0i64..1000),
+        (end, approved) in (any::<bool>(), any::<bool>()),
     ) {
         let job = Job { total, succeeded, failed, ..job(&state) };
         let found = verdict(&job, None, Wish { end, approved });

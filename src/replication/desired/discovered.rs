@@ -11,7 +11,7 @@ use crate::replication::observed::{Caller, Observed};
 /// The role needs it where the source has Object Lock.
 pub const READ_RETENTION: &str = "s3:GetObjectRetention";
 
-/// What has to be known before the spec can be worked out.
+/// The facts that must be known before the desired state can be derived.
 #[derive(Clone, Debug)]
 pub struct Discovered {
     pub caller: Caller,
@@ -22,7 +22,7 @@ pub struct Discovered {
 }
 
 impl Discovered {
-    /// What was observed, for the source bucket of this name.
+    /// The facts in an observed state, for the source bucket of this name.
     pub fn of(source: &str, observed: &Observed) -> Discovered {
         let all = observed.destinations.iter().map(|(name, held)| (name.as_str(), held));
         let all = all.chain([(source, &observed.source)]);
@@ -36,9 +36,9 @@ impl Discovered {
     }
 }
 
-/// Whether the role may read the locks of the source's objects now, or has no policy yet. While Object Lock cannot be read, it
-/// is unknown whether the role needs to: the operator takes away no right that may be needed, and S3 would not replicate
-/// locked objects by a role that was made without it.
+/// Whether the role may read the locks of the source's objects now, or has no policy yet. While Object Lock cannot be
+/// read, it is unknown whether the role needs to: the operator takes away no right that may be needed, and S3 would not
+/// replicate locked objects by a role that was made without it.
 fn may_need_locks(source: &str, observed: &Observed) -> bool {
     let has_no_policy = match &observed.role {
         Ok(Some(role)) => role.policy == Ok(None),

@@ -35,11 +35,11 @@ pub struct Desired {
     pub destinations: Vec<DesiredBucket>,
     pub role: DesiredRole,
     pub rules: BTreeMap<String, Rule>,
-    /// What is to be in the policies of destinations of other accounts, by bucket; only of those the operator may
-    /// act in.
+    /// The statements that must be in the policies of destinations of other accounts, by bucket; only of those that the
+    /// operator may act in.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub bucket_policies: BTreeMap<String, Vec<Statement>>,
-    /// What the Sids of these statements begin with.
+    /// The beginning of the Sids of these statements.
     #[serde(skip)]
     pub sid: String,
 }
@@ -166,7 +166,7 @@ fn desired_role(
     })
 }
 
-/// What a rule is worked out with.
+/// The context in which a rule is derived.
 struct RuleContext<'a> {
     replication: &'a Replication<'a>,
     discovered: &'a Discovered,

@@ -1,7 +1,7 @@
 //! The permissions of the role.
 //!
-//! In: rules, and what is replicated along with an object. Out: statements, each action only on the resources that need it
-//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html>).
+//! In: rules, and what is replicated along with an object. Out: statements, each action only on the resources that need
+//! it (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html>).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::iam::document::{PolicyDocument, Statement};
 use crate::replication::configuration::Rule;
 use crate::replication::desired::discovered::{Discovered, READ_RETENTION};
 
-/// What is replicated along with an object.
+/// The properties that S3 replicates along with an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extent {
     pub tags: bool,

@@ -17,7 +17,7 @@ pub const OUTAGE: Duration = Duration::from_secs(60);
 /// Origins on which no resource depends are remembered up to this number: a writer to the queue can name any.
 const MAX_SPARE: usize = 1_024;
 
-/// What is known of an origin.
+/// The knowledge about an origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// Events arrive.
@@ -59,7 +59,7 @@ struct QueueAnswers {
     failure: Option<String>,
 }
 
-/// What is known of an account's events.
+/// The knowledge about an account's events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccountEvents {
     /// Why a queue cannot be read, where it has failed for [`OUTAGE`].
@@ -74,7 +74,7 @@ impl PartialEq for KnownOrigin {
     }
 }
 
-/// What is known of all origins and queues.
+/// The knowledge about all origins and queues.
 #[derive(Debug, Default)]
 pub struct Coverage {
     /// How many resources depend on each origin.
@@ -189,7 +189,7 @@ impl Coverage {
             && origins.iter().all(|origin| self.known.get(origin).is_some_and(|known| before(known.since)))
     }
 
-    /// What is known of an origin.
+    /// The knowledge about an origin.
     pub fn evidence(&self, origin: &Origin) -> Delivery {
         match self.known.get(origin) {
             None => Delivery::NotSeen,
@@ -205,7 +205,7 @@ impl Coverage {
         self.needed.keys().map(|origin| (origin, self.evidence(origin)))
     }
 
-    /// What is known of the events of one account.
+    /// The knowledge about the events of one account.
     pub fn of_account(&self, account: &str) -> AccountEvents {
         let down = self.queues.iter().find(|queue| queue.down);
         AccountEvents {

@@ -53,7 +53,8 @@ impl Lookup {
         }
     }
 
-    /// Everything by which events may concern a resource: its buckets, its roles and keys, and what belonged to it before.
+    /// Everything by which events may concern a resource: its buckets, its roles and keys, and what belonged to it
+    /// before.
     pub fn of_resource(
         spec: &BucketReplicationSpec,
         status: Option<&BucketReplicationStatus>,

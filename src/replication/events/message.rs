@@ -23,7 +23,7 @@ pub const MAX_BODY: usize = 256 * 1024;
 /// Longer than any name of a bucket, a role or a key.
 const MAX_NAME: usize = 256;
 
-/// What a change was made to.
+/// The resource that a change was made to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangedResource {
     Bucket(String),
@@ -94,7 +94,7 @@ impl ChangeEvent {
     }
 }
 
-/// What a body concerns.
+/// The content of a body.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
     Change(ChangeEvent),

@@ -1,4 +1,4 @@
-//! Where an event comes from: an account, a Region and a service. Coverage is learnt by it.
+//! The origin of an event: an account, a Region and a service. The operator records coverage by origin.
 //!
 //! In: events, specs and statuses. Out: the origins that must send events before a resource need not be polled.
 
@@ -46,8 +46,8 @@ impl Origin {
     }
 
     /// The origins on which a resource depends: its buckets' and its role's. `None` while its status does not name all
-    /// of them. Keys are not among them: the operator reads a key at most once an hour, and writes to none, so that it could
-    /// never prove that KMS sends events.
+    /// of them. Keys are not among them: the operator reads a key at most once an hour, and writes to none, so that it
+    /// could never prove that KMS sends events.
     pub fn of_resource(status: &BucketReplicationStatus) -> Option<Vec<Origin>> {
         let source = Origin::of_bucket(status.source.as_ref()?)?;
         let role = Origin::of_role(status)?;

@@ -58,7 +58,7 @@ impl OwnWrites {
         (write.at, write.expected) = (now, expected);
     }
 
-    /// The write failed. Should it have taken effect all the same, its event causes a check, as it must.
+    /// The write failed. If it took effect nevertheless, its event causes a check, as it must.
     pub fn failed(&mut self, origin: &Origin, name: EventName, subject: &str) {
         self.take(hash(origin, name, subject));
     }

@@ -64,7 +64,7 @@ impl Cause {
     }
 }
 
-/// What a check answers to the events that caused it.
+/// The answer of a check to the events that caused it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// AWS holds something that the status did not say before.
@@ -97,7 +97,7 @@ struct PacingEntry {
     running: Option<Cause>,
 }
 
-/// What follows from the end of a check.
+/// The consequence of the end of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FollowUp {
     /// When the resource must be checked again.
@@ -490,7 +490,7 @@ mod tests {
         prop_oneof![Just(Changed), Just(Unchanged), Just(Postponed), Just(Unanswered)]
     }
 
-    /// What happens to one of the resources that share a bucket.
+    /// Something that happens to one of the resources that share a bucket.
     #[derive(Clone, Debug)]
     enum Happening {
         /// A check for another reason than events is part of it.
@@ -519,7 +519,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever becomes of checks and resources, a probe ends only where a check found something, or where one
+        /// In every history of checks and resources, a probe ends only where a check found something, or where one
         /// check and a second one at least a minute later read AWS and found nothing.
         #[test]
         fn no_probe_is_lost(history in prop::collection::vec((0usize..3, happening(), 1u64..70), 1..80)) {

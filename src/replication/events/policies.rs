@@ -14,8 +14,8 @@ use crate::replication::events::queue::EventQueue;
 /// The names of the EventBridge rules that `deploy/aws` makes begin with this.
 pub const RULE_PREFIX: &str = "s3-replication-operator-";
 
-/// What the operator needs to read these queues; `None` without a queue. `home`: the Region of a queue whose URL names
-/// none. IAM has no separate action for the deletion of several messages at once.
+/// The statement that the operator needs to read these queues; `None` without a queue. `home`: the Region of a queue
+/// whose URL names none. IAM has no separate action for the deletion of several messages at once.
 pub fn read_queues(queues: &[EventQueue], home: &str) -> Option<Statement> {
     let arns: Vec<String> = queues.iter().map(|queue| queue.arn(home)).collect();
     (!arns.is_empty()).then(|| Statement::allow("Events", ["sqs:ReceiveMessage", "sqs:DeleteMessage"], arns))
@@ -68,7 +68,8 @@ pub fn failure_notification(queue: &EventQueue, home: &str) -> Value {
     })
 }
 
-/// What the policy of a queue allows so that S3 reports to it for buckets of these accounts; `None` without an account.
+/// The statement in the policy of a queue that lets S3 report to it for buckets of these accounts; `None` without an
+/// account.
 pub fn receive_failures(queue: &EventQueue, home: &str, accounts: &BTreeSet<String>) -> Option<Statement> {
     // A condition on equality takes `*` as a letter.
     let operator = if accounts.contains("*") { "StringLike" } else { "StringEquals" };

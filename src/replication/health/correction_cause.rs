@@ -11,7 +11,7 @@ use crate::api::{AwsResource, Correction, DriftEntry, ReplicationRule};
 use crate::replication::health::metrics::SHORTEST;
 use crate::replication::step::{ABSENT, is_in_trust_policy};
 
-/// For so long after a correction operations may fail because of what was corrected: AWS passes a change on within
+/// How long after a correction operations may still fail because of what was corrected. AWS passes a change on within
 /// minutes, and a metric may count an operation in a later minute than the one in which it failed.
 const LATE: SignedDuration = SHORTEST;
 
@@ -79,8 +79,8 @@ fn may_stop(item: &DriftEntry, failed: &FailedRule<'_>) -> bool {
     }
 }
 
-/// Whether less was granted than the spec asks for, by the effects of one grant. A grant besides those of the spec takes
-/// nothing away unless it denies.
+/// Whether AWS granted less than the spec asks for, judged by one grant. A grant that the spec does not have takes
+/// nothing away, unless it is a denial.
 fn takes_away(want: &str, got: &str) -> bool {
     let mut effects = got.split("; ");
     let denies = effects.clone().any(|effect| effect.starts_with("Deny"));
@@ -134,7 +134,7 @@ mod tests {
         item(AwsResource::BucketVersioning, "copies", "status", ("Enabled", "Suspended"))
     }
 
-    /// What a correction at noon explains of failures, of which the last was so many minutes later.
+    /// The cause that a correction at noon gives for failures whose last one was so many minutes later.
     fn cause(after: i64, items: &[DriftEntry]) -> Vec<String> {
         let count = i32::try_from(items.len()).unwrap();
         let correction = Correction { time: Time(minute(0)), count, items: items.to_vec() };

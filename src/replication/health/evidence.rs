@@ -28,7 +28,7 @@ pub struct Evidence {
     pub likely_cause: Option<String>,
     /// When a backfill of this resource last completed without a failure.
     pub backfilled: Option<Timestamp>,
-    /// What completed backfills replicated of what had failed.
+    /// The failures that completed backfills retried.
     pub retried: Vec<RetriedFailures>,
 }
 
@@ -55,13 +55,14 @@ pub struct RetriedFailures {
     pub prefixes: Vec<String>,
     /// It has only objects that were created after this. `None`: from the first one on.
     pub created_after: Option<Timestamp>,
-    /// It has the objects from before this time. Earlier than its end: an object that was written while the job ran, and
-    /// failed, is still missing.
+    /// It has the objects from before this time. Earlier than its end: an object that was written while the job ran,
+    /// and failed, is still missing.
     pub to: Timestamp,
 }
 
 impl Evidence {
-    /// Adds what a backfill replicated, once. A backfill that is deleted afterwards has retried its objects nevertheless.
+    /// Adds what a backfill replicated, once. A backfill that is deleted afterwards has retried its objects
+    /// nevertheless.
     pub fn add_retried(&mut self, one: RetriedFailures) {
         if self.retried.contains(&one) {
             return;
@@ -124,7 +125,7 @@ pub struct MetricsEvidence {
     pub read_to: Option<Timestamp>,
     /// Points up to this minute were counted by an earlier process: they count for the window, not for the run.
     pub counted_to: Option<Timestamp>,
-    /// From then on an earlier process may have left points unread, which the present run of failures needs.
+    /// The time from which an earlier process may have left points unread that the present run of failures needs.
     pub unread_from: Option<Timestamp>,
     /// When this process took the verdict of an earlier one over; `None`: there was none.
     pub taken_over_at: Option<Timestamp>,
@@ -145,7 +146,7 @@ pub struct EndedOperations {
     pub operations: u64,
 }
 
-/// What a destination lacks (`OperationsPendingReplication` and `ReplicationLatency`: maximum).
+/// The backlog of a destination (`OperationsPendingReplication` and `ReplicationLatency`: maximum).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Backlog {
     pub pending: Option<u64>,
@@ -180,7 +181,7 @@ pub struct CanarySent {
     pub outcome: CanaryOutcome,
 }
 
-/// What became of a canary.
+/// The end of a canary.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CanaryOutcome {
     Arrived { at: Timestamp },

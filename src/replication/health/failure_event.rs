@@ -1,7 +1,7 @@
 //! Failure events of S3: why an operation failed.
 //!
-//! In: the body of a message, as S3 sends it to a queue that the user chose. Out: the failures in it; and for each reason
-//! that S3 documents, its meaning and its remedy.
+//! In: the body of a message, as S3 sends it to a queue that the user chose. Out: the failures in it; and for each
+//! reason that S3 documents, its meaning and its remedy.
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-metrics-events.html>
 
@@ -24,7 +24,7 @@ const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
 const FAILED: &str = "Replication:OperationFailedReplication";
 
-/// Longer texts are no reason of S3.
+/// S3's reasons are shorter. A longer text comes from another writer to the queue.
 const MAX_REASON: usize = 128;
 
 /// One operation that failed.
@@ -43,8 +43,8 @@ pub struct FailureEvent {
     pub at: Timestamp,
 }
 
-/// The failures in the body of a message; empty for any other message. One that S3 delivers by SNS is an envelope around
-/// it.
+/// The failures in the body of a message; empty for any other message. One that S3 delivers by SNS is an envelope
+/// around it.
 pub fn failures(body: &str) -> Vec<FailureEvent> {
     match serde_json::from_str::<EventBody>(body) {
         Ok(EventBody { records: Some(records), .. }) => records.into_iter().filter_map(failure).collect(),
@@ -184,7 +184,7 @@ fn note(objects: &mut BTreeMap<Timestamp, BTreeSet<u64>>, minute: Timestamp, eve
     objects.entry(minute).or_default().insert(hasher.finish())
 }
 
-/// What a reason means, and what to do about it; `None` for one that this version does not know.
+/// The meaning of a reason and its remedy; `None` for a reason that this version does not know.
 pub fn remedy(reason: &str) -> Option<&'static str> {
     Some(match reason {
         "AssumeRoleNotPermitted" => {
@@ -257,12 +257,12 @@ pub fn remedy(reason: &str) -> Option<&'static str> {
             "the role may not read legal holds: allow s3:GetObjectLegalHold on the source"
         }
         "SrcKeyNotFound" | "SrcObjectNotFound" | "SrcVersionNotFound" => {
-            "the object was deleted before S3 replicated it: nothing is to be done"
+            "the object was deleted before S3 replicated it: no action is needed"
         }
         "SrcObjectNotEligible" => {
             "the object's storage class or tags do not match the rule: restore it from the archive, or correct the rule"
         }
-        "SrcReplicationNotPending" => "S3 has replicated the object already: nothing is to be done",
+        "SrcReplicationNotPending" => "S3 has replicated the object already: no action is needed",
         _ => return None,
     })
 }

@@ -12,9 +12,9 @@ pub fn rounded(figure: u64) -> i64 {
     i64::try_from(nearest).unwrap_or(i64::MAX)
 }
 
-/// Whether two latencies in seconds are of one magnitude: neither is more than four times the other, and less than a minute
-/// counts as one. Where objects arrive, the status is written again only for another magnitude than the one that it shows,
-/// so that a latency near a limit does not have it written again and again.
+/// Whether two latencies in seconds are of one magnitude: neither is more than four times the other, and less than a
+/// minute counts as one. Where objects arrive, the status is written again only for another magnitude than the one that
+/// it shows, so that a latency near a limit does not have it written again and again.
 pub fn is_same_magnitude(shown: i64, now: i64) -> bool {
     let (shown, now) = (shown.max(60), now.max(60));
     now <= shown.saturating_mul(4) && shown <= now.saturating_mul(4)

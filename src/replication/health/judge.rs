@@ -1,7 +1,8 @@
 //! The verdict about one resource: the worst of its rules.
 //!
 //! In: the spec, the evidence, the former status and the last correction. Out: reason and message of the condition
-//! `Replicating`, and `status.health`, which stays as it was to the byte while neither a verdict nor a rounded figure changes.
+//! `Replicating`, and `status.health`, which stays as it was to the byte while neither a verdict nor a rounded figure
+//! changes.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -32,7 +33,7 @@ pub const CANARY_REFUSED: &str = "Refused: ";
 /// `status.health.canary.result` while the canary is on its way.
 pub const PENDING: &str = "Pending";
 
-/// What a verdict is about.
+/// The resource that a verdict is about, with its circumstances.
 #[derive(Clone, Copy, Debug)]
 pub struct Judging<'a> {
     /// The namespace and the name of the resource.
@@ -111,13 +112,14 @@ fn last_backfill(health: &HealthStatus, evidence: &Evidence) -> Option<Time> {
 pub fn settle(evidence: &mut Evidence, spec: &BucketReplicationSpec, now: Timestamp) {
     let terms = terms_of(spec, evidence, now);
     for (id, rule) in &mut evidence.rules {
-        // Of a rule that is gone, the keys are not known: only a backfill of all of them ends its run of failures.
+        // The keys of a rule that is gone are not known: only a backfill of all keys ends its run of failures.
         let prefix = spec.rules.iter().find(|one| one.id == *id).map_or("", prefix_of);
         let terms = terms.about(prefix, rule, &evidence.retried);
         rule.backfilled_to = rule.backfilled_to.max(terms.retried_to);
         let arrives = judge_rule(rule, &terms).finding.verdict() == RuleVerdict::Arriving;
         let read_to = rule.metrics.as_ref().and_then(|metrics| metrics.read_to);
-        // An event comes minutes before the metric that it explains, and explains none that is later by a window.
+        // An event comes minutes before the metric that it explains. It does not explain failures that come a window or
+        // more after it.
         let is_past =
             |until: Timestamp| rule.failed_at.is_none_or(|at| window_start(until, terms.window) > at);
         let ends = arrives || open_run(rule, &terms).is_none();
@@ -163,7 +165,7 @@ fn failure_reason(evidence: &Evidence, rule: &ReplicationRule) -> Option<String>
     evidence.rules.get(&rule.id)?.failure_reason.clone()
 }
 
-/// What the operator corrected that may have made the operations of a rule fail.
+/// The fields that the operator corrected and that may have made the operations of a rule fail.
 fn corrected_fields(
     judging: &Judging<'_>,
     evidence: &Evidence,
@@ -217,7 +219,7 @@ fn health(
         None => evidence.backfilled.map(Time),
     };
     if rules.is_empty() {
-        // Without evidence there is no verdict, and nothing that a time could be about but the backfill.
+        // Without evidence there is no verdict. Only the time of the last backfill has a meaning then.
         return backfilled_at.map(|at| HealthStatus { backfilled_at: Some(at), ..HealthStatus::default() });
     }
     let open = with_evidence.clone().filter(|one| one.judged.finding.verdict() != RuleVerdict::Arriving);

@@ -1,9 +1,9 @@
 //! Decides which evidence the status keeps, so that a process that starts comes to the same verdict as the one before
 //! it.
 //!
-//! In: the evidence about a rule; and the status of an earlier process. Out: the fields of `status.health.rules` that no
-//! reading of AWS brings back; and the evidence that they hold. Points of metrics are not among them, because CloudWatch
-//! keeps them for 15 days.
+//! In: the evidence about a rule; and the status of an earlier process. Out: the fields of `status.health.rules` that
+//! no reading of AWS brings back; and the evidence that they hold. Points of metrics are not among them, because
+//! CloudWatch keeps them for 15 days.
 
 use std::collections::BTreeMap;
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::api::{BucketReplicationSpec, ReplicationRule};
 use crate::iam::arn::region_of_arn;
-use crate::iam::bucket_policy::dead_principals;
+use crate::iam::bucket_policy::deleted_principals;
 use crate::iam::key_policy::{KeyRefusal, key_refusal};
 use crate::replication::failure::Failure;
 use crate::replication::health::evidence::Evidence;
@@ -15,11 +15,11 @@ use crate::replication::health::evidence::Evidence;
 /// The action that reading the policy of a key needs.
 pub const GET_KEY_POLICY: &str = "kms:GetKeyPolicy";
 
-/// What S3 does with the key of replicas, as the role
+/// The actions of S3 with the key of replicas, as the role
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html>).
 const TO_ENCRYPT: [&str; 2] = ["kms:Encrypt", "kms:GenerateDataKey"];
 
-/// What S3 does with a key of the source's objects, likewise.
+/// The actions of S3 with a key of the source's objects, likewise.
 const TO_DECRYPT: [&str; 1] = ["kms:Decrypt"];
 
 /// How many keys are asked about in a check.
@@ -85,7 +85,7 @@ pub fn key_cause(key: &AskedKey<'_>, policy: &Value, role: &str) -> Option<Strin
         let why = match key_refusal(policy, role, actions)? {
             KeyRefusal::Denied => "denies it explicitly".to_owned(),
             KeyRefusal::NotAllowed => {
-                format!("names neither the role nor its account{}", of_the_dead(policy))
+                format!("names neither the role nor its account{}", deleted_principals_note(policy))
             }
         };
         let region = region_of_arn(arn).unwrap_or_default();
@@ -101,19 +101,19 @@ pub fn key_cause(key: &AskedKey<'_>, policy: &Value, role: &str) -> Option<Strin
 
 /// That the policy of a key may be the cause, where the operator may not read it.
 pub fn unread_key_policy(failure: &Failure) -> String {
-    format!("the policy of a key, perhaps, which cannot be checked: {}", failure.message())
+    format!("perhaps the policy of a key, which the operator cannot check: {}", failure.message())
 }
 
-/// Names the principals of a key's policy that were deleted. KMS shows an id in place of each, and a role that was made again
-/// under its name is another principal.
-fn of_the_dead(policy: &Value) -> String {
-    let dead: Vec<String> = dead_principals(Some(policy), "").into_iter().collect();
-    if dead.is_empty() {
+/// Names the principals of a key's policy that were deleted. KMS shows an id in place of each, and a role that was made
+/// again under its name is another principal.
+fn deleted_principals_note(policy: &Value) -> String {
+    let deleted: Vec<String> = deleted_principals(Some(policy), "").into_iter().collect();
+    if deleted.is_empty() {
         return String::new();
     }
     format!(
-        ", and holds {} of a role or user that was deleted and does not come back under its name",
-        dead.join(", ")
+        ", but it names {}, the id of a deleted role or user: a new one of the same name has another id",
+        deleted.join(", ")
     )
 }
 
@@ -212,7 +212,7 @@ mod tests {
         let policy =
             allowing(json!({"AWS": ["AROAZQ3EXAMPLE7ROLE21", "arn:aws:iam::444455556666:root"]}), "kms:*");
         let cause = key_cause(&of_replicas, &policy, ROLE).unwrap();
-        assert!(cause.contains("holds AROAZQ3EXAMPLE7ROLE21 of a role or user that was deleted"), "{cause}");
+        assert!(cause.contains("names AROAZQ3EXAMPLE7ROLE21, the id of a deleted role or user"), "{cause}");
     }
 
     #[test]

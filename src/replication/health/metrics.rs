@@ -1,11 +1,11 @@
 //! Which metrics are read together, and what their points mean.
 //!
-//! In: the rules that publish metrics, and the time. Out: requests of at most [`MAX_SERIES`] series, one account and one
-//! Region each; and from their answers, evidence.
+//! In: the rules that publish metrics, and the time. Out: requests of at most [`MAX_SERIES`] series, one account and
+//! one Region each; and from their answers, evidence.
 //!
 //! S3 publishes the metric of operations that ended in the source's Region, and the metrics of what is pending in the
-//! destination's (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/repl-metrics.html>). The account is the source's
-//! in both.
+//! destination's (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/repl-metrics.html>). The account is the
+//! source's in both.
 
 use std::collections::BTreeMap;
 
@@ -75,7 +75,7 @@ pub struct Series {
     pub statistic: Statistic,
 }
 
-/// What is read in one call, but for its pages.
+/// One request, all pages of it together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricsRequest {
     /// Inclusive.
@@ -134,7 +134,7 @@ pub struct MetricsBatch {
     pub requests: Vec<(MetricsRequest, Vec<RuleRef>)>,
 }
 
-/// What a sweep reads: for each resource that is due, its evidence.
+/// The requests of a sweep. In: the evidence of each resource that is due.
 pub fn readings<'a>(
     due: impl IntoIterator<Item = (&'a str, &'a Watch, &'a Evidence)>,
     now: Timestamp,
@@ -202,8 +202,8 @@ impl Span {
         Span { start: read_from(end, window), end, period: period(window) }
     }
 
-    /// What an operator that was down has not read yet, in points of the same length: a point that was counted is then
-    /// known again.
+    /// The time that an operator that was down has not read yet, in points of the same length: a point that was counted
+    /// is then recognized.
     fn missed(self, metrics: &MetricsEvidence) -> Option<Span> {
         let from = metrics.read_to.or(metrics.unread_from)?;
         let from = from.max(self.end.saturating_sub(CATCH_UP).ok()?);

@@ -1,7 +1,7 @@
 //! Decides which failures a completed backfill retried.
 //!
-//! In: what the backfills of a resource chose among the objects that failed, and a rule with its first failure. Out: the
-//! time up to which the failures of the rule no longer count.
+//! In: what the backfills of a resource chose among the objects that failed, and a rule with its first failure. Out:
+//! the time up to which the failures of the rule no longer count.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,8 +11,8 @@ use crate::replication::health::evidence::RetriedFailures;
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-troubleshoot.html>). A day leaves none out.
 const TRIED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
-/// How much earlier than a backfill needs it to begin, it is printed to begin: a metric that comes late shows an earlier
-/// first failure than the one that was known.
+/// How much earlier than a backfill needs it to begin, it is printed to begin: a metric that comes late shows an
+/// earlier first failure than the one that was known.
 const SLACK: SignedDuration = SignedDuration::from_hours(1);
 
 /// From when on a backfill must choose objects, to have all that failed since.

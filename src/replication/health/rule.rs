@@ -12,7 +12,7 @@ use crate::replication::health::evidence::{
 use crate::replication::health::metrics::{SHORTEST, aligned, period, read_from, window_start};
 use crate::replication::health::retried_failures::retried_to;
 
-/// What the evidence about one rule shows. The worse comes first, and the unknown last.
+/// The finding that follows from the evidence about one rule. The worse comes first, and the unknown last.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Finding {
     /// Operations failed in the window; `run`: all of the present run.
@@ -115,12 +115,12 @@ pub struct RuleJudged {
     pub backlog: Option<Backlog>,
 }
 
-/// What a verdict depends on besides the evidence.
+/// The terms that a verdict depends on besides the evidence.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     pub window: SignedDuration,
     pub max_latency: SignedDuration,
-    /// For so long a canary that arrived shows that objects arrive: by then at least one more would have.
+    /// How long the arrival of a canary shows that objects arrive: within this time at least one more canary arrives.
     pub canary_counts_for: SignedDuration,
     /// Up to when backfills replicated everything of the rule that failed.
     pub retried_to: Option<Timestamp>,
@@ -166,9 +166,9 @@ fn cleared_at(evidence: &RuleEvidence, terms: &Terms) -> Option<Timestamp> {
     arrived.map(|sent| sent.sent_at).max(terms.retried_to)
 }
 
-/// Operations from a time on that failed by no fault of the settings, among those that metrics count up to a point:
-/// events are counted without them. An event comes before its metric, so that a later one explains none of these
-/// failures.
+/// The number of operations that failed by no fault of the settings, from the time `from` up to the metric point
+/// `last`. Only metrics include such failures: without metrics the number is zero. An event comes before its metric, so
+/// that an event after `last` explains none of these failures.
 fn noise(evidence: &RuleEvidence, from: Timestamp, last: Timestamp, window: SignedDuration) -> u64 {
     if evidence.metrics.is_none() {
         return 0;
@@ -181,7 +181,8 @@ fn noise(evidence: &RuleEvidence, from: Timestamp, last: Timestamp, window: Sign
     u64::try_from(keys.sum::<usize>()).unwrap_or(u64::MAX).saturating_add(before.sum())
 }
 
-/// How many of the failures of a run were by no fault of the settings: those that are not among the failures before it.
+/// How many failures of a run were by no fault of the settings. Those that belong to the failures before the run do not
+/// count.
 fn noise_of(run: &FailureRun, evidence: &RuleEvidence, terms: &Terms) -> u64 {
     let Some(metrics) = &evidence.metrics else { return 0 };
     let Some(read_to) = metrics.read_to else { return 0 };
@@ -201,8 +202,8 @@ fn noise_of(run: &FailureRun, evidence: &RuleEvidence, terms: &Terms) -> u64 {
     noise(evidence, from, run.last, terms.window).saturating_sub(earlier)
 }
 
-/// What failure events show where no metrics are read. They report no success, so that only a canary or a backfill ends
-/// a run of failures.
+/// The finding by failure events, where no metrics are read. They report no success, so that only a canary or a
+/// backfill ends a run of failures.
 fn by_events(evidence: &RuleEvidence, terms: &Terms) -> Option<Finding> {
     let run = open_run(evidence, terms)?.clone();
     let is_recent = run.last >= window_start(terms.now, terms.window);
@@ -238,8 +239,7 @@ fn by_metrics(metrics: &MetricsEvidence, evidence: &RuleEvidence, terms: &Terms)
     let cleared = cleared_at(evidence, terms);
     let (mut failed, mut operations, mut last_failed) = (0_u64, 0_u64, None);
     for (at, ended) in metrics.ended.range(start..) {
-        // After what was read there is at most a part of the points: it shows failures, and not that there were no
-        // others.
+        // Points after the last full reading may be incomplete. They show failures, but not that there were no others.
         operations += if *at < read_to || ended.failed > 0 { ended.operations } else { 0 };
         if ended.failed > 0 && !is_before(*at, cleared) {
             failed += ended.failed;
@@ -294,8 +294,8 @@ fn is_behind(metrics: &MetricsEvidence, recent: Timestamp, terms: &Terms) -> boo
     last.len() >= POINTS_BEHIND && last.into_iter().all(late)
 }
 
-/// What canaries show besides the run of failures: one that was sent before the last failure proves nothing of the time
-/// after it.
+/// The finding by canaries, beside the run of failures: a canary that was sent before the last failure proves nothing
+/// about the time after it.
 fn proved_by_canary(canary: &CanaryEvidence, evidence: &RuleEvidence, terms: &Terms) -> Option<Finding> {
     let finding = by_canary(canary, terms);
     match open_run(evidence, terms) {

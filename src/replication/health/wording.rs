@@ -15,7 +15,7 @@ const NAMED: usize = 3;
 /// (<https://aws.amazon.com/cloudwatch/pricing/>, <https://aws.amazon.com/s3/pricing/>).
 const HOW_TO_KNOW: &str = "set rules[].destination.metrics: Enabled (CloudWatch bills about 1.20 USD a rule and month, and 0.26 USD for reading them every 5 minutes) or spec.health.canary (S3 bills about 0.07 USD a rule and month)";
 
-/// What replicates the objects that are missing. `resource`: its namespace and name.
+/// The sentence that names how to replicate the missing objects. `resource`: its namespace and name.
 fn backfill((namespace, name): (&str, &str)) -> String {
     format!(
         "a ReplicationBackfill replicates the objects that are missing (kubectl s3replication backfill {name} -n {namespace} --wait, or docs/backfill.md)"
@@ -28,7 +28,7 @@ pub(crate) struct JudgedRule<'a> {
     pub rule: &'a ReplicationRule,
     pub judged: RuleJudged,
     pub failure_reason: Option<String>,
-    /// What the operator corrected that may have made its operations fail.
+    /// The fields that the operator corrected and that may have made its operations fail.
     pub corrected: Vec<String>,
 }
 
@@ -169,7 +169,8 @@ fn list(items: &[String]) -> String {
     if more > 0 { format!("{shown}; and {more} more") } else { shown }
 }
 
-/// What the operator has corrected since operations failed, where neither S3 nor a check names a cause.
+/// Names the fields that the operator has corrected since operations failed, where neither S3 nor a check names a
+/// cause.
 fn corrected_cause(alike: &[&JudgedRule<'_>], evidence: &Evidence) -> Option<String> {
     let is_named = |one: &&JudgedRule<'_>| one.failure_reason.is_some();
     let is_corrected = |one: &&&JudgedRule<'_>| !is_named(one) && !one.corrected.is_empty();
@@ -199,6 +200,6 @@ fn explain(worst: &JudgedRule<'_>, likely_cause: Option<&str>) -> String {
             None => format!("; S3 reports {reason}"),
         },
         (None, Some(cause)) => format!("; the likely cause: {cause}"),
-        (None, None) => "; head an object at the source for its replication status, and send s3:Replication:OperationFailedReplication to the event queue to learn why".to_owned(),
+        (None, None) => "; read the replication status of an object at the source (aws s3api head-object), and send s3:Replication:OperationFailedReplication to the event queue to learn why".to_owned(),
     }
 }

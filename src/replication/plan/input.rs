@@ -13,7 +13,7 @@ use crate::replication::observed::{Observed, ObservedBucket, ObservedRole, Versi
 use crate::replication::read_set::ReadSet;
 use crate::replication::resource::{Replication, announced, applied_role};
 
-/// What the planner decides on.
+/// The input of the planner.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanInput<'a> {
     pub replication: Replication<'a>,
@@ -49,9 +49,9 @@ impl<'a> PlanInput<'a> {
         self.replication.spec.adoption_policy == AdoptionPolicy::Adopt
     }
 
-    /// Whether a configuration is this resource's own: it names a role of the resource, or the status records that it was
-    /// applied and its role, or all of its rules, are still what was applied, or the status announced it before the write. A
-    /// status may be older than what is in AWS.
+    /// Whether a configuration is this resource's own: it names a role of the resource, or the status records that it
+    /// was applied and its role, or all of its rules, are still what was applied, or the status announced it before the
+    /// write. A status may be older than what is in AWS.
     pub fn owns_configuration(&self, held: &Configuration) -> bool {
         let Replication { status, id, .. } = self.replication;
         let owned = |role: &ObservedRole| role.arn == held.role && id.owns(&role.tags);
@@ -68,7 +68,7 @@ impl<'a> PlanInput<'a> {
         account_ref.is_some_and(|name| self.observed.unreached.contains_key(name))
     }
 
-    /// What the status announced, if this is what the source holds.
+    /// The announcement in the status, if the source holds this configuration.
     pub fn announced(&self, held: &Configuration) -> Option<&'a AnnouncedConfiguration> {
         announced(self.replication.status, &self.desired.source.name, held)
     }

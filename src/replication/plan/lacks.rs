@@ -18,7 +18,7 @@ use crate::replication::lacking::Lacking;
 use crate::replication::plan::input::PlanInput;
 use crate::replication::plan::transition::REPLICATE;
 
-/// What the desired rules lack.
+/// The permissions and settings that the desired rules lack.
 pub fn lacking(input: &PlanInput<'_>) -> Lacking {
     let present = input.observed.configuration.as_ref().ok().cloned().flatten();
     let bucket_policies = closed_to_role(input);
@@ -59,7 +59,8 @@ pub fn lacking(input: &PlanInput<'_>) -> Lacking {
 }
 
 /// The destinations of a changed spec for which nothing shows that the role serves them: the role or its policy cannot
-/// be read, and the rules in AWS, which name the role, need something else of it. What they need was granted for them.
+/// be read, and the rules in AWS, which name the role, need something else of it. The permissions that those rules need
+/// were granted for them.
 fn unseen_of_role(input: &PlanInput<'_>) -> BTreeSet<String> {
     let is_read = match &input.observed.role {
         Ok(Some(role)) => role.policy.is_ok(),
@@ -88,8 +89,9 @@ fn unseen_of_role(input: &PlanInput<'_>) -> BTreeSet<String> {
     destinations.filter(|name| !needed_by(input, &rules_to(input, name)).iter().all(is_served)).collect()
 }
 
-/// The destinations of a changed spec in accounts that cannot be reached, for which nothing shows that they let the role in
-/// for all that the rules do there: no rule in AWS does as much with this role. What that one needs was granted for it.
+/// The destinations of a changed spec in accounts that cannot be reached, for which nothing shows that they let the
+/// role in for all that the rules do there: no rule in AWS does as much with this role. The permissions of such a rule
+/// would have been granted for it.
 fn unseen_abroad(input: &PlanInput<'_>) -> BTreeSet<String> {
     let PlanInput { desired, observed, .. } = input;
     if input.was_applied() {
@@ -121,8 +123,8 @@ fn rules_to(input: &PlanInput<'_>, bucket: &str) -> BTreeMap<String, Rule> {
     rules
 }
 
-/// What the role needs for objects to go by rules. Whether S3 may replicate an object does not depend on the right to
-/// replicate its tags, ACL or locks.
+/// The permissions that the role needs to replicate objects by these rules. Whether S3 may replicate an object does not
+/// depend on the right to replicate its tags, ACL or locks.
 fn needed_by(input: &PlanInput<'_>, rules: &BTreeMap<String, Rule>) -> Vec<Statement> {
     let source = &input.desired.source.name;
     let discovered = Discovered::of(source, input.observed);

@@ -39,7 +39,7 @@ use crate::replication::resource::Replication;
 use crate::replication::resource_id::{ResourceId, adopted_tag, is_adopted, is_owner_tag, owner_keys};
 use crate::replication::step::{RoleDocuments, Step, is_in_trust_policy};
 
-/// What is to be done, and why.
+/// The steps to execute, and the reasons.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
@@ -90,7 +90,7 @@ impl Plan {
     pub fn removed_elements(&self) -> Option<String> {
         let removed = self.removed_elements.join(", ");
         (!removed.is_empty()).then(|| {
-            format!("the replication configuration loses what this version does not know: {removed}")
+            format!("the replication configuration loses elements that this version does not know: {removed}")
         })
     }
 
@@ -134,8 +134,8 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     let observes = spec.management_policy == ManagementPolicy::Observe;
     let drift = observes || input.was_applied();
     let refused = refusals(input, &differences);
-    // What was applied stays believed of a part that cannot be read now, so that it holds back only what needs it.
-    // A changed spec may name a bucket of somebody else: nothing is written for one before its owner is known.
+    // A part that cannot be read now is assumed to be as it was applied, so that it holds back only the steps that need
+    // it. A changed spec may name a bucket of somebody else: nothing is written for one before its owner is known.
     let may_begin = may_begin_change(input) && unconfirmed(input).next().is_none();
     let is_aside = !differences.is_empty() && (input.was_applied() || may_begin);
     let stops = refused.iter().any(|(scope, _)| *scope == RefusalScope::All || !is_aside);
@@ -186,7 +186,7 @@ fn stages(input: &PlanInput<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
     stages
 }
 
-/// What takes away permissions that are no longer needed: policies, then the roles that were replaced.
+/// The steps that take away permissions that are no longer needed: policies, then the roles that were replaced.
 fn removals(input: &PlanInput<'_>, transition: &TransitionPolicies, exact: Option<Step>) -> [Vec<Step>; 2] {
     let former = input.observed.former_roles_of(input.replication.id);
     let may_delete_adopted = input.adopts() || is_on(Mutant::AdoptedRoleDeleted);
@@ -273,8 +273,8 @@ fn bucket_policy_steps(
         };
         match transition.bucket_policies.get(&d.name) {
             Some(union) => {
-                let ours = bucket_policy::ours(held.as_ref(), &input.desired.sid);
-                let missing = !compare(&PolicyDocument::new(union.clone()).to_value(), &ours).is_empty();
+                let own = bucket_policy::policy_of_sid(held.as_ref(), &input.desired.sid);
+                let missing = !compare(&PolicyDocument::new(union.clone()).to_value(), &own).is_empty();
                 missing.then(|| statements_step(input, d, union.clone(), true)).flatten()
             }
             None if differences.iter().any(differs) => {
@@ -341,8 +341,8 @@ fn role_steps(input: &PlanInput<'_>, role: &ManagedRole, differences: &[DriftEnt
     };
     let set: Vec<&str> = tag_differences().filter(|(_, wanted)| *wanted).map(|(key, _)| key).collect();
     let tags = role.tags.iter().filter(|(key, _)| set.contains(&key.as_str()));
-    // The owner's apart from the spec's: IAM denies a request for all of its tags if a policy denies one of them, and
-    // what the role may do waits for its owner's name alone.
+    // The operator's own tags are a step apart from those of the spec. IAM denies a whole request if a policy denies
+    // one of its tags, and the permissions of the role wait only for the tags that name its owner.
     let (mut owner, others): (BTreeMap<String, String>, BTreeMap<String, String>) =
         tags.map(|(key, value)| (key.clone(), value.clone())).partition(|(key, _)| is_owner_tag(key));
     let is_foreign = |held: &ObservedRole| !input.replication.id.owns(&held.tags);

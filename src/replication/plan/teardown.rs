@@ -21,7 +21,7 @@ use crate::replication::resource::{announced, applied_role};
 use crate::replication::resource_id::{ResourceId, is_adopted, owner_keys};
 use crate::replication::step::Step;
 
-/// What deletion reads. It needs no spec, because the status is enough.
+/// The state in AWS that a deletion reads. It needs no spec, because the status is enough.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObservedForDeletion {
     pub caller: Caller,
@@ -59,9 +59,9 @@ pub struct OwnershipFacts<'a> {
 }
 
 impl OwnershipFacts<'_> {
-    /// Whether the configuration on the source is to be removed: it still names a role of this resource, or the one that
-    /// was applied, or it is the one that the status announced, and it was not there before the resource. Any other one was
-    /// put in its place by someone else.
+    /// Whether the configuration on the source is to be removed: it still names a role of this resource, or the one
+    /// that was applied, or it is the one that the status announced, and it was not there before the resource. Any
+    /// other one was put in its place by someone else.
     fn removes(&self, bucket: &str, held: &Configuration, roles: &[&ObservedRole]) -> bool {
         let OwnershipFacts { status, .. } = self;
         let own_role = roles.iter().any(|role| role.arn == held.role);
@@ -84,26 +84,26 @@ pub struct Teardown {
     pub blocked: Option<Refusal>,
 }
 
-/// Plans the removal of what is the resource's own: the configuration first, so that nothing replicates with half a role.
-/// While the configuration cannot be read, nothing is removed.
+/// Plans the removal of what is the resource's own: the configuration first, so that nothing replicates with half a
+/// role. While the configuration cannot be read, nothing is removed.
 pub fn teardown(observed: &ObservedForDeletion, ownership: &OwnershipFacts<'_>) -> Teardown {
     let OwnershipFacts { id, sid, .. } = *ownership;
     if observed.configuration.is_err() {
         // It may still be there, and then S3 replicates with the role and the statements.
         return Teardown { stages: Vec::new(), blocked: blocked(observed, &[]) };
     }
-    let mut ours: Vec<&ObservedRole> = observed
+    let mut own: Vec<&ObservedRole> = observed
         .roles_there()
         .filter(|role| id.owns(&role.tags) || is_on(Mutant::DeletionByStatus))
         .collect();
-    let configuration = configuration_step(observed, ownership, &ours);
+    let configuration = configuration_step(observed, ownership, &own);
     // A configuration that stays keeps what it replicates with.
     let stays = observed.configuration.iter().flatten().find(|_| configuration.is_none());
-    ours.retain(|role| stays.is_none_or(|held| held.role != role.arn));
-    // The word for their removal was taken back: they lose what the operator gave them, and no more.
+    own.retain(|role| stays.is_none_or(|held| held.role != role.arn));
+    // `adoptionPolicy` is no longer `Adopt`: adopted roles stay, and lose only what the operator gave them.
     let may_delete_adopted = ownership.adoption == AdoptionPolicy::Adopt || is_on(Mutant::AdoptedRoleDeleted);
-    let (kept, ours): (Vec<&ObservedRole>, Vec<&ObservedRole>) =
-        ours.into_iter().partition(|role| is_adopted(&role.tags) && !may_delete_adopted);
+    let (kept, own): (Vec<&ObservedRole>, Vec<&ObservedRole>) =
+        own.into_iter().partition(|role| is_adopted(&role.tags) && !may_delete_adopted);
     let used = |bucket: &BucketAddress| {
         let arn = observed.caller.partition.bucket_arn(&bucket.name);
         stays.is_some_and(|held| {
@@ -112,7 +112,7 @@ pub fn teardown(observed: &ObservedForDeletion, ownership: &OwnershipFacts<'_>) 
         })
     };
     let (free, held): (Vec<&ObservedRole>, Vec<&ObservedRole>) =
-        ours.into_iter().partition(|role| role.other_policies.is_empty());
+        own.into_iter().partition(|role| role.other_policies.is_empty());
     let withdraw = observed
         .bucket_policies
         .iter()
@@ -202,13 +202,13 @@ fn blocked(observed: &ObservedForDeletion, held: &[&ObservedRole]) -> Option<Ref
     Refusal::all(unread.into_iter().chain(held)).err()
 }
 
-/// Why a step of a deletion failed, with the principals named because of which S3 refuses a bucket policy.
+/// Why a step of a deletion failed. Where S3 refuses a bucket policy because of its principals, the message names them.
 pub fn failed(step: &Step, failure: &Failure, observed: &ObservedForDeletion) -> Refusal {
     let reason = match failure.class {
         FailureClass::DeleteConflict => Reason::DeletionBlocked,
         class => class.reason(),
     };
-    let dead = match (step, failure.class) {
+    let principals = match (step, failure.class) {
         (Step::PutBucketPolicy { bucket, sid, .. }, FailureClass::Invalid) => {
             let mut policies = observed.bucket_policies.iter().filter(|(held, _)| held == bucket);
             let policy = policies.find_map(|(_, policy)| policy.as_ref().ok()?.as_ref());
@@ -216,7 +216,7 @@ pub fn failed(step: &Step, failure: &Failure, observed: &ObservedForDeletion) ->
         }
         _ => None,
     };
-    let dead = dead.map(|message| format!(" ({message})")).unwrap_or_default();
-    let message = format!("cannot delete: {step}: {}{dead}", failure.message());
+    let principals = principals.map(|message| format!(" ({message})")).unwrap_or_default();
+    let message = format!("cannot delete: {step}: {}{principals}", failure.message());
     Refusal::new(reason, ConditionType::Ready, message)
 }

@@ -62,8 +62,8 @@ pub fn exact_while_unread(input: &PlanInput<'_>, bucket: &str, differences: &[Dr
     !differences.is_empty() && keeps
 }
 
-/// The desired permissions, and those of the role's present ones that the present configuration uses. Permissions that the
-/// role does not have are not added, because someone else may have written the configuration.
+/// The desired permissions, and those of the role's present ones that the present configuration uses. Permissions that
+/// the role does not have are not added, because someone else may have written the configuration.
 fn role_policy(input: &PlanInput<'_>, held: &Configuration) -> Option<PolicyDocument> {
     let (DesiredRole::Managed(role), Ok(Some(in_aws))) = (&input.desired.role, &input.observed.role) else {
         return None;
@@ -87,8 +87,8 @@ fn role_policy(input: &PlanInput<'_>, held: &Configuration) -> Option<PolicyDocu
         .then(|| PolicyDocument::new(role.permissions.statement.iter().cloned().chain(retained).collect()))
 }
 
-/// Of a statement that the configuration uses, what the role has and the desired policy does not grant. The role may have it
-/// by wildcards, and may have a part of it.
+/// Of a statement that the configuration uses, what the role has and the desired policy does not grant. The role may
+/// have it by wildcards, and may have a part of it.
 fn retained(used: Statement, role: &ManagedRole, policy: &Value) -> Vec<Statement> {
     let granted = |action: &String, resource: &String| {
         role.permissions.statement.iter().any(|desired| {
@@ -119,7 +119,8 @@ fn retained(used: Statement, role: &ManagedRole, policy: &Value) -> Vec<Statemen
     resources.into_iter().enumerate().map(statement).collect()
 }
 
-/// The statements of destinations that also admit the present configuration's role, or let it change the owner of replicas.
+/// The statements of destinations that also admit the present configuration's role, or let it change the owner of
+/// replicas.
 fn bucket_policies(input: &PlanInput<'_>, held: &Configuration) -> BTreeMap<String, Vec<Statement>> {
     let caller = &input.observed.caller;
     let sid = &input.desired.sid;

@@ -23,7 +23,7 @@ pub struct PolicyToWrite {
     pub expands: bool,
 }
 
-/// Whether a part was not read by which it is decided what is no longer needed.
+/// Whether a part that shows what is no longer needed could not be read.
 pub fn keeps_all(input: &PlanInput<'_>) -> bool {
     let unread_role = match (&input.desired.role, &input.observed.role) {
         (DesiredRole::Managed(_), Ok(Some(role))) => role.policy.is_err(),
@@ -36,8 +36,8 @@ pub fn keeps_all(input: &PlanInput<'_>) -> bool {
 
 /// Whether a change of the spec may begin although a part cannot be read. Everything was applied before, and the role
 /// stays: nothing is written for a role that may turn out to be someone else's, and no rule is moved to one that nobody
-/// has seen. What may be written then only adds to what is held, but for rules of the configuration that need nothing
-/// more of the role than those in AWS do.
+/// has seen. The plan may then only add permissions and statements. Of the rules of the configuration it may write
+/// those that need nothing more of the role than the rules in AWS do.
 pub fn may_begin_change(input: &PlanInput<'_>) -> bool {
     let status = input.replication.status;
     let role = input.desired.role.arn(&input.observed.caller);
@@ -51,7 +51,7 @@ pub fn may_begin_change(input: &PlanInput<'_>) -> bool {
         && !may_not_use_role(input)
 }
 
-/// What of a changed spec cannot even be compared, with the read that failed.
+/// The parts of a changed spec that cannot even be compared, each with the read that failed.
 pub fn uncompared<'a>(input: &PlanInput<'a>) -> Vec<(String, &'a Failure)> {
     let PlanInput { desired, observed, .. } = *input;
     let configuration = observed.configuration.as_ref().err();
@@ -69,15 +69,15 @@ pub fn uncompared<'a>(input: &PlanInput<'a>) -> Vec<(String, &'a Failure)> {
     rules.into_iter().chain(role).collect()
 }
 
-/// Whether the role may not be named in a configuration or a bucket policy: under an `AwsAccount` its tags and its boundary
-/// decide that, and they could not be read.
+/// Whether the role may not be named in a configuration or a bucket policy: under an `AwsAccount` its tags and its
+/// boundary decide that, and they could not be read.
 pub fn may_not_use_role(input: &PlanInput<'_>) -> bool {
     let is_existing = matches!(input.desired.role, DesiredRole::Existing { .. });
     is_existing && input.account().is_some() && input.observed.role.is_err()
 }
 
-/// Whether former roles may be deleted. A bucket policy that still names one of them could not be changed afterwards, not
-/// even by its owner.
+/// Whether former roles may be deleted. A bucket policy that still names one of them could not be changed afterwards,
+/// not even by its owner.
 pub fn may_delete_roles(input: &PlanInput<'_>) -> bool {
     !keeps_all(input) && input.observed.bucket_policies.values().all(Result::is_ok)
 }
@@ -103,8 +103,8 @@ pub fn policy_in_place_of(
     }
 }
 
-/// Whether a role waits for the boundary that is imposed on it. A boundary narrows what the role may do, so that it is not
-/// set while the configuration cannot be read, and no permission is added before it is.
+/// Whether a role waits for the boundary that is imposed on it. A boundary narrows what the role may do, so that it is
+/// not set while the configuration cannot be read, and no permission is added before it is.
 pub fn awaits_boundary(input: &PlanInput<'_>, role: &ManagedRole, differences: &[DriftEntry]) -> bool {
     let is_boundary = |d: &DriftEntry| {
         d.resource == AwsResource::Role && d.path == "permissionsBoundary" && d.name == role.name

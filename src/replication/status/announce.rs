@@ -1,5 +1,5 @@
-//! Makes the statuses that are written before a write to AWS: the first names everything that the plan may create, and one
-//! before the configuration announces it if no status does yet.
+//! Makes the statuses that are written before a write to AWS: the first names everything that the plan may create, and
+//! one before the configuration announces it if no status does yet.
 //!
 //! In: the steps of a plan that are about to be executed. Out: that status, with the time and the digest of the
 //! configuration, if the present status lacks any of it. The process may die after a write and before its report, and
@@ -47,15 +47,15 @@ pub fn announce(
         name_configuration(&builder, &mut ahead);
         ahead.canary_places = described.canary_places;
     }
-    // While the status says that the configuration is not there, no backfill begins, and the report that says otherwise sets
-    // the time. An announcement alone waits until the configuration is put: what is held back or left out by then costs no
-    // write to Kubernetes.
+    // While the status says that the configuration is not there, no backfill begins, and the report that says otherwise
+    // sets the time. An announcement alone waits until the configuration is put: what is held back or left out by then
+    // costs no write to Kubernetes.
     let is_unreported = configures && !is_unconfigured(previous);
     (is_unreported || remembers_more(&ahead, previous)).then_some(ahead)
 }
 
-/// The status to write before these steps of one stage are executed. `None`: they put no configuration, or the one that the
-/// present status announces. A step that failed may have left only a part of the one that was planned.
+/// The status to write before these steps of one stage are executed. `None`: they put no configuration, or the one that
+/// the present status announces. A step that failed may have left only a part of the one that was planned.
 pub fn announce_configuration(
     input: &PlanInput<'_>,
     plan: &Plan,

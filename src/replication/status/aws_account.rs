@@ -13,7 +13,7 @@ use crate::replication::status::conditions::{ConditionDraft, Transition, conditi
 /// The most origins that a message names.
 const MAX_NAMED: usize = 10;
 
-/// What a check of an account found.
+/// The result of a check of an account.
 pub struct ObservedAccount<'a> {
     /// As whom the operator acts there, as STS answered.
     pub identity: Result<&'a CallerIdentity, &'a Failure>,

@@ -1,7 +1,8 @@
 //! Derives each condition at the end of a check, with its reason and message.
 //!
 //! In: the observed state, the plan and its outcome. Out: drafts of the conditions, and the fields of the status that
-//! describe AWS. `Ready` and `InSync` report drift in the words of this file, around the differences of [`DriftEntry`].
+//! describe AWS. The words about drift in `Ready`, in `InSync` and in events are here; those for one difference are in
+//! `api/bucket_replication/status.rs`.
 
 use std::collections::BTreeSet;
 
@@ -45,7 +46,7 @@ impl<'a> StatusBuilder<'a> {
         })
     }
 
-    /// The reason of the first failure, and what all of them say.
+    /// The reason of the first failure, and the messages of all.
     fn failed<'b>(&'b self, of: impl Fn(&FailedStep<'b>) -> bool) -> Option<(Reason, String)> {
         let failures: Vec<FailedStep<'b>> = self.failures().filter(|failed| of(failed)).collect();
         let reason = failures.first()?.reason();
@@ -71,7 +72,7 @@ impl<'a> StatusBuilder<'a> {
             return ready(
                 Reason::Drifted,
                 format!(
-                    "another tool keeps changing {}: corrected {corrections} times within an hour and changed again; corrections now slow down. Find the other writer (CloudTrail records its calls for {}) and stop it, or set managementPolicy: Observe",
+                    "another tool keeps changing {}: the operator corrected it {corrections} times within an hour, and each time it was changed again. The operator now waits longer before each correction. Find the other writer (CloudTrail records its calls for {}) and stop it, or set managementPolicy: Observe",
                     paths.into_iter().collect::<Vec<_>>().join(", "),
                     self.input.desired.source.name,
                 ),
@@ -89,7 +90,8 @@ impl<'a> StatusBuilder<'a> {
         ready(Reason::Applied, self.applied_message())
     }
 
-    /// What of a changed spec waits for a read that failed. `refusal`: what the status says of that read.
+    /// Names the parts of a changed spec that wait for a read that failed. `refusal`: the message about that read in
+    /// the status.
     fn waits_for_reads(&self, refusal: &str) -> Option<String> {
         let is_change = !self.plan.drift && self.context.previous.applied_hash.is_some();
         let unread = uncompared(self.input);
@@ -110,7 +112,8 @@ impl<'a> StatusBuilder<'a> {
             .then(|| format!("; until then this of the changed spec waits: {}", list(waiting.into_iter())))
     }
 
-    /// What the settings do that are as the spec says: S3 replicates by the enabled rules alone.
+    /// The message for settings that agree with the spec. It counts the enabled rules, because S3 replicates by them
+    /// alone.
     fn applied_message(&self) -> String {
         let Desired { source, destinations, rules, .. } = self.input.desired;
         let bucket = &source.name;
@@ -262,7 +265,8 @@ impl<'a> StatusBuilder<'a> {
         ConditionDraft::new(about, ReadyStatus::True, Reason::Applied, message)
     }
 
-    /// What the owners of destinations have to do where the operator may not act, and cannot see whether they did.
+    /// Names what the owners of destinations must do where the operator may not act. The operator cannot see whether
+    /// they did it.
     fn asked_of_others(&self) -> Option<String> {
         let PlanInput { desired, observed, .. } = self.input;
         let own = &observed.caller.account;
@@ -311,7 +315,7 @@ impl<'a> StatusBuilder<'a> {
         negative(reason, differs(remaining))
     }
 
-    /// What could not be read: the reason of the first failure, and all of their messages.
+    /// The reads that failed: the reason of the first failure, and the messages of all.
     fn unread<'b>(
         &self,
         about: ConditionType,
@@ -334,7 +338,7 @@ impl<'a> StatusBuilder<'a> {
         let refused = self.plan.refusal().map(|refusal| (refusal.reason, refusal.message.clone()));
         if self.remaining.is_empty() {
             return match refused {
-                // What could not be read may differ.
+                // A part that could not be read may differ.
                 Some((reason, message)) => ConditionDraft::new(about, ReadyStatus::Unknown, reason, message),
                 None => {
                     let message = "nothing in AWS differs from the spec";
@@ -413,7 +417,7 @@ pub(crate) struct AdoptedRole<'a> {
     pub goes: bool,
 }
 
-/// What becomes of an adopted role, for a condition.
+/// The fate of an adopted role, for a condition.
 fn adopted_message(AdoptedRole { goes, .. }: AdoptedRole<'_>) -> &'static str {
     match goes {
         true => {
@@ -423,7 +427,7 @@ fn adopted_message(AdoptedRole { goes, .. }: AdoptedRole<'_>) -> &'static str {
     }
 }
 
-/// What a difference is about, as a part of a spec that waits.
+/// The part of a waiting spec that a difference belongs to.
 fn part_of(DriftEntry { resource, name, path, .. }: &DriftEntry) -> String {
     match resource {
         AwsResource::BucketVersioning => format!("versioning of bucket {name}"),
@@ -434,9 +438,12 @@ fn part_of(DriftEntry { resource, name, path, .. }: &DriftEntry) -> String {
     }
 }
 
-/// What differs.
+/// The beginning of every report of drift, in conditions and events alike.
+pub(crate) const DRIFT: &str = "AWS differs from the spec";
+
+/// Names the differences.
 fn differs<'a>(differences: impl Iterator<Item = &'a DriftEntry>) -> String {
-    format!("AWS differs from the spec: {}", list(differences.map(ToString::to_string)))
+    format!("{DRIFT}: {}", list(differences.map(ToString::to_string)))
 }
 
 /// Names what could not be read beside what is known to be wrong. A refusal may name it already.

@@ -28,7 +28,7 @@ impl ConditionDraft {
     }
 }
 
-/// What the times of conditions depend on.
+/// The facts that the times of conditions depend on.
 pub(crate) struct Transition<'a> {
     pub(crate) previous: &'a [Condition],
     pub(crate) generation: Option<i64>,

@@ -10,7 +10,7 @@ use crate::replication::health::{Evidence, Judged, Judging, judge};
 use crate::replication::resource::Replication;
 use crate::replication::status::conditions::Transition;
 
-/// What a report is made for.
+/// The circumstances of a report.
 #[derive(Clone, Copy, Debug)]
 pub struct StatusContext<'a> {
     pub generation: Option<i64>,

@@ -5,7 +5,7 @@
 use crate::api::{BucketReplicationStatus, ConditionType, DriftEntry, Reason};
 use crate::replication::outcome::Outcome;
 use crate::replication::plan::Plan;
-use crate::replication::status::builder::AdoptedRole;
+use crate::replication::status::builder::{AdoptedRole, DRIFT};
 use crate::replication::status::runbooks::unlinked;
 use crate::replication::status::truncate::{clip, note};
 use crate::replication::step::Step;
@@ -60,7 +60,7 @@ pub(crate) fn drift_event(
     (!drift.is_empty() && status.drift != previous.drift).then(|| Event {
         warning: true,
         reason: "DriftDetected",
-        note: note("AWS differs from the spec", drift.iter().map(ToString::to_string)),
+        note: note(DRIFT, drift.iter().map(ToString::to_string)),
     })
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn failure_event(
     previous: &BucketReplicationStatus,
     reason: Reason,
 ) -> Option<Event> {
-    // As an event says it: neither another link nor the room that a link takes is news.
+    // Both messages are compared in the words of an event: a changed link, or the room that it takes, is no news.
     let ready = |s: &BucketReplicationStatus| {
         let ready = s.conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str());
         ready.map(|c| (c.reason.clone(), clip(unlinked(&c.message))))

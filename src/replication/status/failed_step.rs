@@ -1,12 +1,12 @@
 //! Explains a failed step.
 //!
-//! In: a step, its failure and the observed state. Out: the condition that it concerns, the reason and the message, also
-//! where AWS's answer alone is misleading.
+//! In: a step, its failure and the observed state. Out: the condition that it concerns, the reason and the message,
+//! also where AWS's answer alone is misleading.
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{ConditionType, Reason};
-use crate::iam::bucket_policy::{dead_principals, named_principals};
+use crate::iam::bucket_policy::{deleted_principals, named_principals};
 use crate::replication::bucket::{meant_principals, refused_principals_message};
 use crate::replication::configuration::{Configuration, Rule};
 use crate::replication::failure::{Failure, FailureClass};
@@ -52,7 +52,7 @@ fn suspects(detail: &str, configuration: &Configuration) -> String {
     if fields.is_empty() { fields } else { format!("; correct {fields}") }
 }
 
-/// A step that failed, and what it failed amid.
+/// A step that failed, with the state in which it failed.
 pub(crate) struct FailedStep<'a> {
     pub step: &'a Step,
     pub failure: &'a Failure,
@@ -143,7 +143,7 @@ impl FailedStep<'_> {
         let created = self.outcome.done.iter().any(|step| matches!(step, Step::CreateRole { .. }));
         let policy = self.observed_policy(&bucket.name);
         self.failure.code == "MalformedPolicy"
-            && dead_principals(policy, sid).is_empty()
+            && deleted_principals(policy, sid).is_empty()
             && meant_principals(&named_principals(policy, sid), self.failure).is_empty()
             && (created || self.is_progressing_for_less_than(ROLE_SETTLES))
     }
@@ -159,8 +159,8 @@ impl FailedStep<'_> {
         })
     }
 
-    /// Versioning that was enabled a moment ago may not have reached all of S3: it was enabled in this try, or S3 misses
-    /// it although it answers that every bucket has it.
+    /// Versioning that was enabled a moment ago may not have reached all of S3: it was enabled in this try, or S3
+    /// misses it although it answers that every bucket has it.
     fn versioning_is_unsettled(&self) -> bool {
         let observed = self.input.observed;
         let mut buckets = std::iter::once(&observed.source).chain(observed.destinations.values());
@@ -170,8 +170,8 @@ impl FailedStep<'_> {
             || (is_about_versioning && buckets.all(|bucket| bucket.versioning.is_ok()))
     }
 
-    /// IAM's names have no case for creating a role, and have one for reading it. The first time, the role may have been
-    /// created a moment ago; when a later check did not find it either, another one has the name.
+    /// IAM's names have no case for creating a role, and have one for reading it. The first time, the role may have
+    /// been created a moment ago; when a later check did not find it either, another one has the name.
     fn is_taken_by_another_case(&self) -> bool {
         const TAKEN: &str = "EntityAlreadyExists";
         let mut previous = self.context.previous.conditions.iter();

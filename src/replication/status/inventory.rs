@@ -66,10 +66,14 @@ impl StatusBuilder<'_> {
         let elsewhere = |held: &&BucketPolicyStatus| !current.iter().any(|c| c.bucket == held.bucket);
         let remembered: Vec<BucketPolicyStatus> =
             self.context.previous.bucket_policies.iter().filter(elsewhere).cloned().collect();
-        current.into_iter().chain(remembered).filter(|held| self.may_hold_ours(&held.bucket)).collect()
+        current
+            .into_iter()
+            .chain(remembered)
+            .filter(|held| self.may_hold_own_statements(&held.bucket))
+            .collect()
     }
 
-    fn may_hold_ours(&self, bucket: &str) -> bool {
+    fn may_hold_own_statements(&self, bucket: &str) -> bool {
         let PlanInput { desired, observed, .. } = self.input;
         let about =
             |step: &&Step| matches!(step, Step::PutBucketPolicy { bucket: to, .. } if to.name == bucket);
@@ -161,7 +165,7 @@ impl StatusBuilder<'_> {
         let may_be_done = |is: fn(&Step) -> bool| done(is) || self.may_be_done(is);
         let creates = |step: &Step| matches!(step, Step::CreateRole { .. });
         let created = done(creates) || self.outcome.failed.iter().any(|(step, _)| creates(step));
-        let (arn, ours) = match &observed.role {
+        let (arn, is_own) = match &observed.role {
             Ok(Some(role)) => {
                 // A role that was adopted has this resource's tags now; one that was only read may be anyone's.
                 let tagged = may_be_done(|step| matches!(step, Step::TagRole { .. }));
@@ -171,7 +175,7 @@ impl StatusBuilder<'_> {
             Ok(None) => return None,
             Err(_) => return previous.clone(),
         };
-        let managed = ours && matches!(desired, DesiredRole::Managed(_));
+        let managed = is_own && matches!(desired, DesiredRole::Managed(_));
         Some(RoleStatus { tags: self.set_tags(&arn, managed, created), arn, managed })
     }
 
@@ -214,7 +218,7 @@ impl StatusBuilder<'_> {
         }
     }
 
-    /// What is known of the configuration that is there: by the status, or because the status announced it.
+    /// The known origin of the present configuration: by the status, or because the status announced it.
     fn known_origin(&self) -> Option<ConfigurationOrigin> {
         let announced = self.shown_as_announced().map(|(announced, _)| announced.origin);
         announced.or(self.context.previous.configuration)
@@ -231,15 +235,15 @@ impl StatusBuilder<'_> {
         }
     }
 
-    /// What the status announced, with the configuration in AWS, if that is it: the operator wrote it.
+    /// The announcement in the status with the configuration in AWS, if they agree: the operator then wrote it.
     pub fn shown_as_announced(&self) -> Option<(&AnnouncedConfiguration, &Configuration)> {
         let held = self.input.observed.configuration.as_ref().ok()?.as_ref()?;
         Some((self.input.announced(held)?, held))
     }
 
-    /// The configuration that the operator is about to write, or may have written without an answer. The rest of the status
-    /// describes one that AWS shows. One that is certainly not written is announced no longer: someone else may write an
-    /// equal one, and that would be theirs.
+    /// The configuration that the operator is about to write, or may have written without an answer. The rest of the
+    /// status describes a configuration that AWS shows. The announcement is withdrawn once the configuration was
+    /// certainly not written: someone else may write an equal one, which would be theirs.
     pub fn announced_configuration(&self) -> Option<AnnouncedConfiguration> {
         if self.put_replication() || is_on(Mutant::ConfigurationNotAnnounced) {
             return None;
@@ -268,9 +272,9 @@ impl StatusBuilder<'_> {
         AnnouncedConfiguration { digest, origin: self.origin_once_written() }
     }
 
-    /// Whether a configuration would be the resource's own whoever wrote it, because it names the resource's managed role, or
-    /// because the one in its place counts as this one would. Its announcement stays where S3 refuses the write, so that the
-    /// next try costs no write of the status.
+    /// Whether a configuration counts the same with and without its announcement: it names the resource's managed role,
+    /// or the configuration that it replaces has the same origin. Its announcement then stays when S3 refuses the
+    /// write, so that the next try costs no write of the status.
     fn counts_so_anyway(&self, announced: &AnnouncedConfiguration) -> bool {
         let is_managed = matches!(self.input.desired.role, DesiredRole::Managed(_));
         is_managed || self.context.previous.configuration == Some(announced.origin)

@@ -37,14 +37,14 @@ use crate::replication::status::events::{adopted, drift_event, failure_event, wr
 pub use crate::replication::status::replicating::{Replicating, replicating};
 use crate::replication::step::Step;
 
-/// What is to be written to Kubernetes.
+/// The status and the events to write to Kubernetes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatusReport {
     pub status: BucketReplicationStatus,
     pub events: Vec<Event>,
     /// The reason of `Ready`.
     pub reason: Reason,
-    /// Why AWS gave no answer to a read, be it that `Ready` does not need the answer: the next check is soon.
+    /// Why AWS gave no answer to a read, even one that `Ready` does not need. The next check is then soon.
     pub unanswered: Option<Reason>,
 }
 

@@ -1,7 +1,7 @@
 //! The condition `Replicating`: whether objects arrive, which is independent of whether the settings are right.
 //!
-//! In: a check, or what stopped it, and the evidence. Out: the condition, `status.health`, and an event where the verdict
-//! changed.
+//! In: a check, or what stopped it, and the evidence. Out: the condition, `status.health`, and an event where the
+//! verdict changed.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -14,7 +14,7 @@ use crate::replication::status::events::Event;
 use crate::replication::status::runbooks::unlinked;
 use crate::replication::status::truncate::clip;
 
-/// What the evidence shows between two checks.
+/// The verdict of the evidence between two checks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Replicating {
     pub condition: Condition,
@@ -33,7 +33,7 @@ pub fn replicating(judging: &Judging<'_>, evidence: &Evidence) -> Replicating {
     Replicating { condition, health, event }
 }
 
-/// What the evidence shows at the end of a check. `correction`: the last one.
+/// The verdict of the evidence at the end of a check. `correction`: the last one.
 pub(crate) fn observed(
     builder: &StatusBuilder<'_>,
     correction: Option<&Correction>,

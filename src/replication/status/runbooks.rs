@@ -13,7 +13,7 @@ use crate::replication::status::truncate::{MAX_MESSAGE, MAX_NOTE, clip_to};
 
 /// Longer addresses would leave no room for a note.
 const LONGEST: usize = 300;
-/// What comes between a message and its link: a message ends as a sentence, or as a list of clauses.
+/// The words between a message and its link: a message ends as a sentence, or as a list of clauses.
 const AFTER_SENTENCE: &str = " See ";
 const AFTER_CLAUSE: &str = "; see ";
 

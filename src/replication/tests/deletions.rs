@@ -1,4 +1,4 @@
-//! What deletion removes, and what it leaves.
+//! The parts that deletion removes, and those that it leaves.
 
 use serde_json::json;
 
@@ -168,7 +168,7 @@ fn a_configuration_that_was_found_stays_with_its_role_and_an_adopted_one_needs_t
     assert_eq!(steps(&planned(&with_theirs(), &adopted, REFUSE, false)), Vec::<String>::new());
     assert_eq!(steps(&planned(&with_theirs(), &adopted, AdoptionPolicy::Adopt, false)), [REMOVED]);
 
-    // What stays keeps the role that it replicates with.
+    // A configuration that stays keeps the role that it replicates with.
     let adopted = applied(&own_role().arn, Some(ConfigurationOrigin::Adopted));
     let ours = observed(configuration(), vec![own_role()]);
     assert_eq!(steps(&planned(&ours, &adopted, REFUSE, false)), Vec::<String>::new());

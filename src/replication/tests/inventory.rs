@@ -1,4 +1,4 @@
-//! What a status remembers, and what it says of a failed step.
+//! The inventory in a status, and its message about a failed step.
 
 use serde_json::json;
 
@@ -62,7 +62,7 @@ fn coded(class: FailureClass, action: &'static str, subject: &str, (code, detail
 fn the_status_records_how_the_configuration_came_to_be() {
     assert_eq!(done(&empty(quickstart())).configuration, Some(ConfigurationOrigin::Created));
 
-    // It was there, just as the spec asks for it, with a role that is not ours.
+    // It was there, just as the spec asks for it, with a role of someone else.
     let mut found = converged(quickstart());
     found.status = BucketReplicationStatus::default();
     found.observed.role.as_mut().unwrap().as_mut().unwrap().tags.clear();
@@ -95,7 +95,7 @@ fn the_status_records_how_the_configuration_came_to_be() {
     replaced.status.applied_role = Some(replaced.desired().role.arn(&replaced.observed.caller));
     assert_eq!(done(&replaced).configuration, Some(ConfigurationOrigin::Adopted));
 
-    // What is known stays known.
+    // The status keeps a known origin.
     let mut later = converged(quickstart());
     later.status.configuration = Some(ConfigurationOrigin::Adopted);
     assert_eq!(done(&later).configuration, Some(ConfigurationOrigin::Adopted));
@@ -308,7 +308,7 @@ fn across(policy: Option<serde_json::Value>) -> Case {
 }
 
 #[test]
-fn a_dead_principal_is_named_and_does_not_look_like_progress() {
+fn a_deleted_principal_is_named_and_is_no_progress() {
     let refused = || {
         coded(
             FailureClass::Invalid,
@@ -331,8 +331,8 @@ fn a_dead_principal_is_named_and_does_not_look_like_progress() {
     let theirs = json!({"Sid": "Theirs", "Effect": "Allow", "Principal": {"AWS": [closed, "111122223333"]},
         "Action": "s3:GetObject", "Resource": "arn:aws:s3:::dr/*"});
     let of_theirs = across(Some(json!({"Statement": [theirs]})));
-    let said = format!("Invalid principal in policy (\"AWS\" : \"{closed}\")");
-    let answer = coded(FailureClass::Invalid, "s3:PutBucketPolicy", "dr", ("MalformedPolicy", &said));
+    let detail = format!("Invalid principal in policy (\"AWS\" : \"{closed}\")");
+    let answer = coded(FailureClass::Invalid, "s3:PutBucketPolicy", "dr", ("MalformedPolicy", &detail));
     let report = fails(&of_theirs, put, answer);
     assert_eq!(report.reason, Reason::InvalidRequest);
     assert!(ready(&report).contains(&format!("remove {closed} from it")), "{}", ready(&report));

@@ -203,7 +203,7 @@ fn an_arn_of_another_partition_or_account_is_refused_by_its_field() {
     );
 }
 
-/// Whatever a role of that name is, and also where the operator only observes.
+/// This holds for every role of that name, and also where the operator only observes.
 #[test]
 fn an_existing_role_of_another_partition_is_not_called_missing() {
     for policy in [ManagementPolicy::Enforce, ManagementPolicy::Observe] {

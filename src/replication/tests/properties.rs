@@ -238,7 +238,7 @@ fn configuration() -> impl Strategy<Value = Option<Configuration>> {
     option::of((roles, rules).prop_map(|(role, rules)| Configuration { role: role.to_owned(), rules }))
 }
 
-/// A role of the desired name in any condition, ours or not; or none.
+/// A role of the desired name in any condition, the resource's own or not; or none.
 fn held_role(spec: &BucketReplicationSpec) -> BoxedStrategy<Option<ObservedRole>> {
     let blank = observed_without_role();
     let wanted = match Case::new(spec.clone(), blank).desired().role {
@@ -324,7 +324,7 @@ prop_compose! {
     }
 }
 
-/// What the rules in AWS need of the role: each action on each resource under its condition.
+/// The permissions that the rules in AWS need of the role: each action on each resource under its condition.
 fn needed(case: &Case) -> BTreeSet<String> {
     let none = BTreeMap::new();
     let rules = case.observed.configuration.as_ref().unwrap().as_ref().map_or(&none, |held| &held.rules);

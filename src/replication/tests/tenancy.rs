@@ -40,7 +40,7 @@ fn dr() -> Account {
     account("dr", r#"{accountId: "444455556666", namespaces: {matchNames: [data]}, destinations: ["dr-*"]}"#)
 }
 
-/// What the team is allowed.
+/// A spec that the team is allowed.
 fn allowed() -> BucketReplicationSpec {
     spec("{source: {bucket: orders-eu}, rules: [{id: r, destination: {bucket: replica-eu}}]}")
 }
@@ -117,14 +117,22 @@ fn an_account_that_says_nothing_allows_nothing() {
         silent(namespaces),
         |_| {},
         Reason::NotAllowed,
-        &["source.bucket: bucket orders-eu", "the sources (none)", "spec.sources"],
+        &[
+            "source.bucket: AwsAccount own does not allow replicating from bucket orders-eu",
+            "the sources (none)",
+            "spec.sources",
+        ],
     );
     let sources = format!("{namespaces}, sources: ['*']");
     refused_under(
         silent(&sources),
         |_| {},
         Reason::NotAllowed,
-        &["rules[r].destination.bucket: bucket replica-eu", "the destinations (none)", "spec.destinations"],
+        &[
+            "rules[r].destination.bucket: AwsAccount own does not allow replicating into bucket replica-eu",
+            "the destinations (none)",
+            "spec.destinations",
+        ],
     );
     let all = format!("{sources}, destinations: ['*']");
     refused_under(
@@ -185,7 +193,12 @@ fn a_pattern_matches_letter_by_letter_and_names_only() {
 fn a_question_mark_in_a_pattern_is_no_wildcard() {
     let pattern =
         format!("{{accountId: '{OWN}', namespaces: {{matchNames: [data]}}, sources: ['order?-*']}}");
-    refused_under(account("own", &pattern), |_| {}, Reason::NotAllowed, &["source.bucket: bucket orders-eu"]);
+    refused_under(
+        account("own", &pattern),
+        |_| {},
+        Reason::NotAllowed,
+        &["replicating from bucket orders-eu"],
+    );
 }
 
 #[test]
@@ -199,7 +212,7 @@ fn every_rule_is_held_against_the_account() {
             spec.rules.push(second);
         },
         Reason::NotAllowed,
-        &["rules[second].destination.bucket: bucket secret"],
+        &["rules[second].destination.bucket: AwsAccount own does not allow replicating into bucket secret"],
     );
 }
 
@@ -248,11 +261,14 @@ fn another_account_is_allowed_by_its_id_or_by_its_own_patterns() {
             (to.bucket, to.account, to.account_ref) = (bucket, account, account_ref);
         }
     };
-    let words = ["rules[r].destination.account: account 444455556666", "the accounts 777788889999"];
+    let words = [
+        "rules[r].destination.account: AwsAccount own does not allow replicating into account 444455556666",
+        "the accounts 777788889999",
+    ];
     refused(to("replica-eu", Some(OTHER), None), Reason::NotAllowed, &words);
     // The own id is no other account: the own patterns hold.
     refused(to("secret", Some(OWN), None), Reason::NotAllowed, &["bucket secret", "AwsAccount own"]);
-    // What the source's account allows does not count in another one, and an id beside it changes nothing.
+    // The list of the source's account does not count in another one, and an id beside it changes nothing.
     refused(to("replica-eu", None, Some("dr")), Reason::NotAllowed, &["AwsAccount dr", "dr-*"]);
     refused(to("replica-eu", Some(OTHER), Some("dr")), Reason::NotAllowed, &["AwsAccount dr", "dr-*"]);
     let words = ["rules[r].destination.account is 777788889999", "AwsAccount dr", OTHER];
@@ -430,7 +446,8 @@ fn the_default_account_is_used_where_there_is_one_and_needed_where_one_must_be_n
 }
 
 proptest! {
-    /// Whatever is written for a bucket: what is allowed is a bucket's name and begins as the pattern does.
+    /// Of all texts in the field for a bucket, the operator allows only names of buckets that begin as the pattern
+    /// does.
     #[test]
     fn nothing_but_a_name_that_begins_as_the_pattern_is_allowed(
         bucket in prop_oneof!["\\PC{0,70}", "orders-[a-z0-9.*?/:A-Z-]{0,60}", "[a-zA-Z*.-]{1,8}orders-[a-z]{0,5}"]
@@ -451,7 +468,7 @@ fn deleting_the_default_account_allows_nothing_more() {
     let refusal = resolve(true).unwrap_err();
     assert_eq!(refusal.reason, Reason::AccountNotFound);
     assert!(refusal.message.contains("create the AwsAccount default again"), "{}", refusal.message);
-    // What names its account is not concerned.
+    // A spec that names its account is not concerned.
     let mut named = allowed();
     named.source.account_ref = Some("own".to_owned());
     let found = Accounts::resolve(&named, |_| Ok(Some(own())), WithoutAccount::AccountsExisted);
@@ -484,11 +501,11 @@ rules:
     let refusal = refusal_of(&wanted, &accounts_with(own())).unwrap();
     assert_eq!(refusal.reason, Reason::NotAllowed);
     for part in [
-        "source.bucket: bucket payroll",
+        "source.bucket: AwsAccount own does not allow replicating from bucket payroll",
         "role.arn",
-        "rules[a].destination.bucket, rules[c].destination.bucket: buckets theirs-a, theirs-c may not",
-        "rules[d].destination.bucket: bucket private may not be replicated into under AwsAccount dr",
-        "rules[e].destination.account: account 444455556666",
+        "rules[a].destination.bucket, rules[c].destination.bucket: AwsAccount own does not allow replicating into buckets theirs-a, theirs-c;",
+        "rules[d].destination.bucket: AwsAccount dr does not allow replicating into bucket private;",
+        "rules[e].destination.account: AwsAccount own does not allow replicating into account 444455556666;",
     ] {
         assert!(refusal.message.contains(part), "{part} is not in: {}", refusal.message);
     }

@@ -52,9 +52,9 @@ fn grants(policy: &Value, action: &str, on: &str) -> bool {
     policy["Statement"].as_array().is_some_and(|statements| statements.iter().any(holds))
 }
 
-/// Whether our statements in the policy of a bucket let a role do something with its objects.
+/// Whether the operator's statements in the policy of a bucket let a role do something with its objects.
 fn admits(policy: Option<&Value>, sid: &str, (role, action): (&str, &str), bucket: &str) -> bool {
-    let ours = bucket_policy::ours(policy, sid);
+    let ours = bucket_policy::policy_of_sid(policy, sid);
     let is_named = |statement: &&Value| match &statement["Principal"]["AWS"] {
         Value::Array(names) => names.iter().any(|name| name == role),
         name => name == role,
@@ -64,7 +64,7 @@ fn admits(policy: Option<&Value>, sid: &str, (role, action): (&str, &str), bucke
     grants(&json!({"Statement": naming}), action, &format!("arn:aws:s3:::{bucket}/an/object"))
 }
 
-/// What a rule needs of the role for objects to be copied at all.
+/// The permissions of the role without which S3 copies no objects for a rule.
 fn is_covered(observed: &Observed, sid: &str) -> Result<(), String> {
     let Ok(Some(Configuration { role: arn, rules })) = &observed.configuration else { return Ok(()) };
     let named = observed.role.iter().flatten().chain(observed.former_roles.values().flatten().flatten());
@@ -170,7 +170,7 @@ fn widen_all(case: &mut Case, (of_role, of_buckets): (Widened, Widened)) {
     }
 }
 
-/// What the status remembers of a policy in the other account.
+/// The entry in the status for a policy in the other account.
 fn written_policy(number: u8) -> BucketPolicyStatus {
     BucketPolicyStatus {
         bucket: format!("there-{number}"),
@@ -180,13 +180,13 @@ fn written_policy(number: u8) -> BucketPolicyStatus {
     }
 }
 
-/// The roles that our statements in policies of buckets name, and that do not exist.
-fn dead_names(observed: &Observed, sid: &str) -> Vec<String> {
+/// The roles that the operator's statements in policies of buckets name, and that do not exist.
+fn names_of_deleted_roles(observed: &Observed, sid: &str) -> Vec<String> {
     let roles = observed.role.iter().flatten().chain(observed.former_roles.values().flatten().flatten());
     let exist: Vec<&str> = roles.map(|role| role.arn.as_str()).collect();
     let policies = observed.bucket_policies.values().flatten();
     let statements = policies.flat_map(|held| {
-        let ours = bucket_policy::ours(held.as_ref(), sid);
+        let ours = bucket_policy::policy_of_sid(held.as_ref(), sid);
         ours["Statement"].as_array().cloned().unwrap_or_default()
     });
     let named = statements.flat_map(|statement| match &statement["Principal"]["AWS"] {
@@ -323,7 +323,7 @@ proptest! {
                 outcome.record(step, result);
                 let covered = is_covered(&case.observed, &sid);
                 prop_assert!(covered.is_ok(), "{}\n{plan}\n{outcome:?}", covered.unwrap_err());
-                prop_assert_eq!(dead_names(&case.observed, &sid), Vec::<String>::new(), "{}\n{:?}", plan, outcome);
+                prop_assert_eq!(names_of_deleted_roles(&case.observed, &sid), Vec::<String>::new(), "{}\n{:?}", plan, outcome);
             }
         }
         prop_assert_eq!(outcome.is_complete(), outcome.failed.is_empty());
@@ -361,7 +361,7 @@ proptest! {
                     execute(&mut case.observed, SOURCE, &step);
                     let covered = is_covered(&case.observed, &sid);
                     prop_assert!(covered.is_ok(), "after {step}: {}\n{plan}", covered.unwrap_err());
-                    prop_assert_eq!(dead_names(&case.observed, &sid), Vec::<String>::new(), "{}", plan);
+                    prop_assert_eq!(names_of_deleted_roles(&case.observed, &sid), Vec::<String>::new(), "{}", plan);
                     outcome.record(step, Ok(()));
                 }
             }
@@ -371,7 +371,7 @@ proptest! {
         prop_assert_eq!(&case.plan().differences, &vec![]);
     }
 
-    /// What is desired of the role depends on Regions that nobody reads then.
+    /// The desired policy of the role depends on Regions that the operator does not read then.
     #[test]
     fn an_account_that_cannot_be_reached_makes_nothing_of_what_was_applied_differ(rules in rules()) {
         let mut case = case_of(across(&rules, 0, true));
@@ -387,7 +387,7 @@ proptest! {
     }
 }
 
-/// What the status remembers of a bucket in the other account.
+/// The entry in the status for a bucket in the other account.
 fn seen_there(number: u8) -> BucketStatus {
     BucketStatus {
         bucket: format!("there-{number}"),
@@ -398,7 +398,7 @@ fn seen_there(number: u8) -> BucketStatus {
     }
 }
 
-/// What is shown of a case while the other account cannot be reached.
+/// A case as the planner sees it while the other account cannot be reached.
 fn without_other_account(case: &Case, class: FailureClass) -> Case {
     let failure = Failure::new(class, "sts:AssumeRole", "operator", "no");
     let mut shown = case.clone();

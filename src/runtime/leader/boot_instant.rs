@@ -17,8 +17,8 @@ const CLOCK: ClockId = ClockId::Boottime;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const CLOCK: ClockId = ClockId::Monotonic;
 
-/// A point in time on this machine's clock, in nanoseconds since the machine was started. Instants of two machines cannot
-/// be compared.
+/// A point in time on this machine's clock, in nanoseconds since the machine was started. Instants of two machines
+/// cannot be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BootInstant(u64);
 

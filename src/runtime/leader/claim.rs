@@ -1,6 +1,7 @@
 //! The right to work, and the fence that drops work once the right has ended.
 //!
-//! In: when a claim to the Lease expires. Out: a [`Term`], which says whether work may begin, and which work runs inside.
+//! In: when a claim to the Lease expires. Out: a [`Term`], which says whether work may begin, and which work runs
+//! inside.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -76,9 +77,9 @@ impl Term {
         self.ended.cancelled().await;
     }
 
-    /// Runs work as long as the claim holds. The claim is checked each time before the work goes on, so that nothing more
-    /// begins after it has expired, whatever the work waited for. `None`: the work was dropped, as if the process had been
-    /// killed at that point.
+    /// Runs work as long as the claim holds. The claim is checked each time before the work goes on, so that nothing
+    /// more begins after it has expired, whatever the work waited for. `None`: the work was dropped, as if the process
+    /// had been killed at that point.
     pub async fn fenced<F: Future>(&self, work: F) -> Option<F::Output> {
         let (mut work, mut ended) = (pin!(work), pin!(self.ended.cancelled()));
         poll_fn(|cx| {

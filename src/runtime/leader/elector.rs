@@ -32,7 +32,7 @@ enum LeaseError {
     Conflict,
 }
 
-/// Who holds the Lease after a try to claim it.
+/// The holder of the Lease after a try to claim it.
 enum Claimed {
     /// This process; and how the term before ended.
     Held(Succession),
@@ -82,15 +82,15 @@ struct Elector {
     candidate: Candidate,
     leadership: Leadership,
     /// The Lease as last written by this process; `None` once it may be stale.
-    ours: Option<Lease>,
-    /// What was logged last: each state is logged once.
+    written: Option<Lease>,
+    /// The state that was logged last: each state is logged once.
     logged: String,
 }
 
 impl Elector {
     fn new(client: Client, settings: LeaseSettings, leadership: Leadership) -> Elector {
         let api = Api::namespaced(client, &settings.namespace);
-        Elector { api, candidate: Candidate::new(settings), leadership, ours: None, logged: String::new() }
+        Elector { api, candidate: Candidate::new(settings), leadership, written: None, logged: String::new() }
     }
 
     /// Follows until it leads, works while it leads, and follows again. The Lease is renewed until the work has ended.
@@ -172,7 +172,7 @@ impl Elector {
     /// One try to make, take or renew the Lease.
     async fn attempt(&mut self, limit: Duration) -> Result<Claimed, LeaseError> {
         // A write that was not answered may have succeeded: after it, the Lease is read again.
-        let held = self.ours.take();
+        let held = self.written.take();
         timeout(limit, self.claim(held)).await.unwrap_or(Err(LeaseError::NoAnswer(limit)))
     }
 
@@ -207,7 +207,7 @@ impl Elector {
             };
         match written {
             Ok(lease) => {
-                self.ours = Some(lease);
+                self.written = Some(lease);
                 Ok(Claimed::Held(succession))
             }
             Err(kube::Error::Api(status)) if status.code == 409 => Err(LeaseError::Conflict),
@@ -226,13 +226,13 @@ impl Elector {
             Ok(()) => info!("released the Lease"),
             Err(error) => warn!(%error, "could not release the Lease; other operators wait until it expires"),
         }
-        self.ours = None;
+        self.written = None;
         self.logged.clear();
     }
 
     async fn give_up(&mut self) -> Result<(), LeaseError> {
         let name = self.candidate.settings().name.clone();
-        let lease = match self.ours.take() {
+        let lease = match self.written.take() {
             Some(lease) => Some(lease),
             None => {
                 let held = self.api.get_opt(&name).await;

@@ -1,7 +1,7 @@
 //! Decides what to write to the Lease, purely.
 //!
-//! In: the Lease as it was just read, and the time. Out: create it, replace it, or wait. A holder counts as gone when its
-//! record has not changed for the duration of the lease, by this process' own clock.
+//! In: the Lease as it was just read, and the time. Out: create it, replace it, or wait. A holder counts as gone when
+//! its record has not changed for the duration of the lease, by this process' own clock.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn scope_key() -> String {
     format!("{GROUP}/scope")
 }
 
-/// What to do about the Lease as it is.
+/// The decision about the Lease as it is.
 #[derive(Debug)]
 pub enum Decision {
     /// There is none: create it.
@@ -29,7 +29,7 @@ pub enum Decision {
     /// Another process holds it.
     Wait {
         holder: String,
-        /// What the holder works on, if that is something else.
+        /// The scope of the holder, if it works on something else.
         other_scope: Option<String>,
     },
 }

@@ -20,7 +20,7 @@ pub struct LeaseTimes {
 /// Each names the flag to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTimes {
-    #[error("--retry-period must be longer than nothing")]
+    #[error("--retry-period must be longer than 0s")]
     NoRetryPeriod,
     #[error(
         "--lease-duration ({0:?}) must be longer than --renew-deadline ({1:?}), or another operator could lead before this one has stopped"
@@ -102,7 +102,7 @@ pub struct LeaseSettings {
     pub name: String,
     /// Unique to the process: a process that is started again is another candidate.
     pub holder: String,
-    /// What the leader works on; candidates for one Lease should have one scope.
+    /// The resources that the leader works on; candidates for one Lease should have one scope.
     pub scope: String,
     pub times: LeaseTimes,
 }

@@ -80,7 +80,7 @@ impl Property {
             Property::Convergence => "I7 four checks are enough",
             Property::Truth => "I7 Ready is true",
             Property::Once => "I7 nothing is there twice",
-            Property::Widening => "I8 widening needs a word",
+            Property::Widening => "I8 permissions widen only on request",
             Property::Canary => "no canary is left",
             Property::CanaryEnd => "a canary is deleted at its end",
             Property::OneJob => "one job for one backfill",
@@ -223,7 +223,7 @@ pub fn uncovered(world: &World, bucket: &str) -> Option<String> {
     None
 }
 
-/// Whether a resource gave the word to leave AWS as it is when it is deleted.
+/// Whether a resource asks to leave AWS as it is when it is deleted.
 pub fn leaves_aws_alone(object: &BucketReplication) -> bool {
     object.spec.management_policy == ManagementPolicy::Observe
         || object.spec.deletion_policy == DeletionPolicy::Retain

@@ -26,7 +26,7 @@ use crate::telemetry::metrics::described::{
 /// The values of a condition's `status`.
 const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
 
-/// What metrics show of one resource.
+/// The values of one resource for the metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceSample {
     pub namespace: String,
@@ -42,7 +42,7 @@ pub struct ResourceSample {
     pub check_age: Option<Duration>,
 }
 
-/// What metrics show of the objects of one resource.
+/// The values of one resource's objects for the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArrivalSample {
     /// The reason of Replicating.

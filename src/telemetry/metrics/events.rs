@@ -17,7 +17,7 @@ use crate::telemetry::metrics::described as names;
 /// Buckets from an event that comes at once to one that CloudTrail delivers very late.
 const SECONDS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0];
 
-/// What became of a message.
+/// The outcome of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum EventOutcome {
@@ -39,7 +39,7 @@ pub enum EventOutcome {
     Notification,
 }
 
-/// What found drift.
+/// The cause of the check that found drift.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum FoundBy {

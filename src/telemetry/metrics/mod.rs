@@ -1,7 +1,7 @@
 //! Metrics in the OpenMetrics text format.
 //!
-//! In: counters that each part of the operator registers, and a snapshot of all resources that is taken when metrics are
-//! scraped. Out: the text of `/metrics`.
+//! In: counters that each part of the operator registers, and a snapshot of all resources that is taken when metrics
+//! are scraped. Out: the text of `/metrics`.
 
 mod collector;
 mod described;

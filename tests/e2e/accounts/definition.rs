@@ -82,7 +82,8 @@ fn bad_inputs() -> Vec<(&'static str, &'static str, Value, &'static str, &'stati
     ]
 }
 
-/// Returns the API server's error message for an account, or `None` if it accepts it: `kubectl create --dry-run=server`.
+/// Returns the API server's error message for an account, or `None` if it accepts it: `kubectl create
+/// --dry-run=server`.
 async fn refusal(world: &World, object: &Value) -> Result<Option<String>> {
     let params = PostParams { dry_run: true, field_manager: None };
     let path = "/apis/s3replication.dev/v1alpha1/awsaccounts";

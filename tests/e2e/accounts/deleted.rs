@@ -27,7 +27,7 @@ async fn settled(name: &str) -> Result<(World, Operator, RemoteAccount, RemoteAc
     Ok((world, operator, here, there))
 }
 
-/// What a resource has in AWS: its configuration, its role, and the policy of its destination.
+/// The traces of a resource in AWS: its configuration, its role, and the policy of its destination.
 async fn parts_in_aws(
     world: &World,
     name: &str,

@@ -1,4 +1,5 @@
-//! Who the operator is in an account: STS is asked, and another account than the one that is named stops everything.
+//! The operator's identity in an account. The operator asks STS, and stops everything when STS names another account
+//! than the `AwsAccount` does.
 
 use anyhow::{Context, Result, ensure};
 use rig::proxy::{Answer, Fault, Matcher};

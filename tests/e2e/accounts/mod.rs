@@ -1,4 +1,4 @@
-//! What an `AwsAccount` makes of the operator: identities, sessions, and troubles that stay in their account.
+//! The effect of an `AwsAccount` on the operator: identities, sessions, and troubles that stay in their account.
 
 mod definition;
 mod deleted;

@@ -1,4 +1,4 @@
-//! What the API server refuses by the definition alone, each with a message that says what to do.
+//! The backfills that the API server refuses by the definition alone, each with a message that says what to do.
 
 use anyhow::{Result, ensure};
 use rig::world::World;

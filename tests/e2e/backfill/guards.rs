@@ -1,4 +1,4 @@
-//! What stands against the beginning of a backfill: each reason says what to do, and ends without being asked.
+//! The obstacles to the beginning of a backfill. The message of each says what to do, and each ends without a request.
 
 use anyhow::{Context, Result};
 use rig::world::World;

@@ -10,8 +10,8 @@ use super::{BACKFILL, apply, finish, job_id, roles_left, wait_reason};
 use crate::operations::leader_election::{TIMES, candidate, leads};
 use crate::support::{DESTINATION_REGION, NAME, SOURCE_REGION, replication};
 
-/// The leader is stopped while a request for the job is on its way: S3 has it, or will get it. Another operator leads and
-/// goes on; then the first one continues.
+/// The leader is stopped while a request for the job is on its way: S3 has it, or will get it. Another operator leads
+/// and goes on; then the first one continues.
 async fn lease_moves(at: GateAt) -> Result<()> {
     let world = World::new("backfill-lease").await?;
     let short: Vec<&str> = TIMES.into_iter().chain(["--backfill-settle", "0"]).collect();

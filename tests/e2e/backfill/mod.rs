@@ -115,8 +115,8 @@ pub async fn finish(world: &World, jobs: &Jobs, id: &str) -> Result<Value> {
     check_job(world).await
 }
 
-/// Starts an operator after another one was killed, and lets the backfill end: there is one job, everything has arrived, and
-/// no role is left. `has_ended`: the job had, before the operator was killed.
+/// Starts an operator after another one was killed, and lets the backfill end: there is one job, everything has
+/// arrived, and no role is left. `has_ended`: the job had, before the operator was killed.
 async fn complete_by_another_operator(scene: &Scene, has_ended: bool) -> Result<()> {
     let (world, jobs) = (&scene.world, scene.world.jobs());
     let _second = operator_of(world).args(["--backfill-settle", "0"]).start().await?;

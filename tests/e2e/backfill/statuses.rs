@@ -12,8 +12,8 @@ use super::{
     BACKFILL, apply, check_job, complete_by_another_operator, job_id, patch, scene_with_objects, wait_reason,
 };
 
-/// The writes of the status before S3 has accepted the job and said so: the role, what it waits for, the intent, the
-/// job's id, the condition.
+/// The writes of the status before S3 has answered that it accepted the job: the role, what it waits for, the intent,
+/// the job's id, the condition.
 const BEGINNING: usize = 5;
 
 /// The writes from the end of the job on: its figures, and the result.

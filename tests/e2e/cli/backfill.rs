@@ -116,11 +116,11 @@ async fn an_interrupted_wait_leaves_the_backfill_and_says_how_to_go_on() -> Resu
     screen.until(" is created\n").await?;
     let id = job_id(world).await?;
     screen.press()?;
-    let said = screen.until("# cancels it").await?;
+    let text = screen.until("# cancels it").await?;
     for part in
         ["error: stopped waiting", &format!(" {BACKFILL} -n {}\n", world.namespace), "backfill --kubeconfig "]
     {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(text.contains(part), "{part}: {text}");
     }
     assert_eq!(screen.ended()?, Some(1), "the end is not known, as after a --timeout");
 

@@ -22,8 +22,8 @@ const COMMAND_LINE: &str = "docs/command-line.md";
 const NAME: &str = "orders-to-eu";
 const NAMESPACE: &str = "data";
 
-/// What a person does at a terminal beside typing. Exit code 2 is a result and no failure, Ctrl-C ends a watch once it has
-/// printed something, and a question is answered with yes.
+/// The acts of a person at a terminal beside typing. Exit code 2 is a result and no failure, Ctrl-C ends a watch once
+/// it has printed something, and a question is answered with yes.
 const PERSON: &str = r#"
 finds() { "$@" || [ $? = 2 ]; }
 s3-replication-operator() {
@@ -40,7 +40,7 @@ s3-replication-operator() {
 }
 "#;
 
-/// What stands in the pages, and what it is here. The boundary is a policy that scripts make in AWS.
+/// The values in the pages, and those that take their place here. The boundary is a policy that scripts make in AWS.
 fn placeholders<'a>(account: &'a str, source: &'a str, destination: &'a str) -> [(&'a str, &'a str); 12] {
     [
         ("--bucket orders-eu ", "--bucket source-bucket-us-east-1 "),
@@ -192,7 +192,7 @@ async fn the_commands_of_the_pages_do_what_the_pages_say() -> Result<()> {
     Ok(())
 }
 
-/// What the first blocks of the page install is found by kubectl, `man` and each shell that is here.
+/// kubectl, `man` and each shell on this machine find the files that the first blocks of the page install.
 fn use_installation(terminal: &Terminal<'_>) -> Result<()> {
     let home = &terminal.directory;
     let path = join_paths([home.join(".cargo/bin")].into_iter().chain(split_paths(&terminal.path()?)))?;

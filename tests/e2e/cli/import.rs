@@ -161,7 +161,7 @@ async fn a_bucket_whose_versioning_the_operator_would_write_is_not_imported() ->
     Ok(())
 }
 
-/// What a configuration refers to may be gone, and S3 goes on showing the configuration.
+/// A bucket or key that a configuration refers to may be gone, and S3 goes on showing the configuration.
 #[tokio::test]
 async fn a_configuration_that_the_operator_would_refuse_is_not_imported() -> Result<()> {
     let world = World::new("import-gone").await?;

@@ -1,5 +1,5 @@
-//! The forms in which S3 holds configurations: each is imported as a resource that kubectl applies as it is and on which
-//! `plan` finds nothing, or refused with its rule and its field.
+//! The forms in which S3 holds configurations: each is imported as a resource that kubectl applies as it is and on
+//! which `plan` finds nothing, or refused with its rule and its field.
 
 use std::collections::BTreeMap;
 

@@ -18,7 +18,8 @@ const PARTITIONS: [(&str, &str, &str); 8] = [
     ("us-isof-south-1", "arn:aws-iso-f:", "csp.hci.ic.gov"),
 ];
 
-/// A replication with everything for which ARNs are made, its account, a backfill of it, and another without an account.
+/// A replication with everything for which ARNs are made, its account, a backfill of it, and another without an
+/// account.
 fn manifests(region: &str, arn: &str) -> String {
     let kind = |kind: &str, name: &str, spec: Value| json!({"apiVersion": "s3replication.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
     let rule = json!({

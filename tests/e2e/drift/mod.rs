@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use crate::support::{POLICY, ROLE, SOURCE_REGION, Scene, SceneBuilder, decode_policy, reason};
 
-/// A scene whose operator tries calls again that fail. On a busy machine an answer may come too late, and no correction is
-/// recorded whose answer is lost.
+/// A scene whose operator tries calls again that fail. On a busy machine an answer may come too late, and no correction
+/// is recorded whose answer is lost.
 fn scene_named(name: &str) -> SceneBuilder<'_> {
     Scene::named(name)
 }

@@ -1,4 +1,4 @@
-//! What the status reports of drift, in each mode and over time.
+//! The report of drift in the status, in each mode and over time.
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::types::StorageClass;

@@ -1,4 +1,4 @@
-//! What statuses and accounts report of drift that an event announced.
+//! The report of drift that an event announced, in statuses and accounts.
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};

@@ -105,11 +105,14 @@ async fn a_bucket_that_moved_is_found_again() -> Result<()> {
     let stale = check_now(&world, "orders").await?;
     assert_eq!(reason(&stale["status"], "Ready"), "AwsUnavailable");
     let text = message(&stale["status"], "Ready");
-    assert!(text.contains("the bucket is in eu-central-1") && text.contains("looked up again"), "{text}");
+    assert!(
+        text.contains("the bucket is in eu-central-1") && text.contains("locates the bucket again"),
+        "{text}"
+    );
 
     let found = world.wait_ready("orders").await?;
     assert_eq!(found["status"]["destinations"][0]["region"], "eu-central-1");
-    assert_eq!(world.proxy.count("HeadBucket"), heads + 1, "it was looked up once");
+    assert_eq!(world.proxy.count("HeadBucket"), heads + 1, "it was located once");
     Ok(())
 }
 

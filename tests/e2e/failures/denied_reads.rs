@@ -1,5 +1,5 @@
-//! AWS denies the operator one read of a resource that was Ready: what does not need the read is still corrected. A read
-//! that is optional fails otherwise: it is named, and made again soon.
+//! AWS denies the operator one read of a resource that was Ready: what does not need the read is still corrected. A
+//! read that is optional fails otherwise: it is named, and made again soon.
 
 use anyhow::{Context, Result};
 use rig::proxy::{Answer, Fault, Matcher};

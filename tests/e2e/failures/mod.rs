@@ -36,7 +36,7 @@ enum On {
     Role,
 }
 
-/// What the operator is doing when AWS begins to fail.
+/// The act of the operator during which AWS begins to fail.
 enum During {
     /// The resource was just created; AWS has nothing of it.
     Creation,

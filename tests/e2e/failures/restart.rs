@@ -14,7 +14,7 @@ use crate::support::{check_now, message, operator_of, person, reason, replicatio
 /// How long the operator may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What the operator is doing when it is killed.
+/// The act of the operator during which the test kills it.
 #[derive(Clone, Copy, Debug)]
 enum Operation {
     /// From empty to Ready.

@@ -1,4 +1,4 @@
-//! What CloudWatch may answer beside all points at once: pages, parts, refusals of single series.
+//! The answers of CloudWatch that do not hold all points at once: pages, parts, refusals of single series.
 
 use anyhow::{Context, Result};
 use rig::{Answer, Fault, Matcher};

@@ -32,7 +32,8 @@ enum Breakage {
 }
 
 impl Breakage {
-    /// What of the operator's own check explains it; `None`: nothing that it reads does. `key`: the one that is closed.
+    /// The part of the operator's own check that explains it; `None`: nothing that it reads does. `key`: the one that
+    /// is closed.
     fn cause(self, key: &str) -> Option<String> {
         match self {
             Breakage::Trust => Some(format!("Role {ROLE} trustPolicy")),

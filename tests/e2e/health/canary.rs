@@ -302,7 +302,7 @@ async fn each_rule_that_wins_for_a_key_has_a_canary_and_the_others_say_why_not()
         .apply(|spec| {
             asks_for_canaries(spec);
             spec["rules"] = json!([
-                {"id": "dead", "priority": 1, "filter": {"prefix": "logs/"}, "destination": {"bucket": scene.destination}},
+                {"id": "outranked", "priority": 1, "filter": {"prefix": "logs/"}, "destination": {"bucket": scene.destination}},
                 {"id": "all", "priority": 2, "destination": {"bucket": scene.destination}},
                 {"id": "images", "priority": 3, "filter": {"prefix": "images/"},
                     "destination": {"bucket": scene.destination}},
@@ -336,7 +336,7 @@ async fn a_canary_is_not_deleted_for_a_resource_that_is_suspended_in_the_middle_
     wait_empty(&scene.both_buckets()).await
 }
 
-/// What the operator is about to do with a canary when it is killed.
+/// The step of a canary that the operator is about to take when the test kills it.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Put,

@@ -1,8 +1,8 @@
 //! The panels of the dashboard over what a running operator exports: Prometheus evaluates each of their expressions.
 //!
-//! Two scrapes of one operator are the data, the first from its start. Between them objects fail, drift is found by an event
-//! and corrected, and AWS throttles. The test covers that each expression selects something, and the values of the panels
-//! about objects; it does not draw them.
+//! Two scrapes of one operator are the data, the first from its start. Between them objects fail, drift is found by an
+//! event and corrected, and AWS throttles. The test covers that each expression selects something, and the values of
+//! the panels about objects; it does not draw them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -75,7 +75,7 @@ fn panels() -> Result<Vec<(String, Vec<String>)>> {
     Ok(panels.collect())
 }
 
-/// What a panel has to show: queries over its expressions, with the one sample that each yields.
+/// The samples that a panel has to show: queries over its expressions, with the one sample that each yields.
 fn expected(title: &str, expressions: &[String]) -> Vec<Value> {
     let case = |query: String, labels: &str, value: f64| json!({"expr": query, "eval_time": "1m", "exp_samples": [{"labels": labels, "value": value}]});
     let selects = expressions.iter().map(|of| case(format!("clamp_max(count({of}), 1)"), "{}", 1.0));

@@ -29,7 +29,7 @@ async fn a_completed_backfill_clears_the_failures_and_the_status_says_when() -> 
     let enforced = scene.manage("Enforce").await?;
     assert_eq!(replicating(&enforced).1, "ObjectsFailing", "the object is still missing: {enforced:#}");
     assert!(enforced["health"]["backfilledAt"].is_null(), "{enforced:#}");
-    // What the command line prints for these failures is narrower than everything, and is enough.
+    // The backfill that the command line prints for these failures covers fewer objects than all, and is enough.
     let resource = world.get(NAME).await?.to_string();
     let printed =
         operator_of(world).run(["backfill", "-f", "-", "--backfill-name", BACKFILL], &resource).await?;

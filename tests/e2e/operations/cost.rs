@@ -1,4 +1,5 @@
-//! What the operator asks of AWS and of Kubernetes, counted: it is what users pay with their rate limits.
+//! The number of requests that the operator sends to AWS and to Kubernetes. They count against the rate limits of the
+//! users.
 
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ fn kubernetes(world: &World) -> Result<Vec<KubeRequest>> {
 async fn a_check_that_finds_nothing_costs_five_requests_at_once_and_no_write() -> Result<()> {
     let Scene { world, operator: _operator, source, destination } =
         Scene::named("idle-cost").with_insight().ready().await?;
-    // What was asked for is acknowledged by a write: such a check is not like those that come by themselves.
+    // The operator acknowledges a requested check by a write. Such a check is unlike those that come by themselves.
     let before = check_now(&world, "orders").await?;
     let writes = || Ok::<_, anyhow::Error>(kubernetes(&world)?.iter().filter(|r| r.is_write()).count());
     world.proxy.set_latency(LATENCY);

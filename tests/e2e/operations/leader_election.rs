@@ -1,5 +1,5 @@
-//! Several operators with one Lease: one works, the others wait with warm caches, and no two ever write to AWS at
-//! the same time. Each operator names itself in the `User-Agent` of its requests, by which the proxy records the writer.
+//! Several operators with one Lease: one works, the others wait with warm caches, and no two ever write to AWS at the
+//! same time. Each operator names itself in the `User-Agent` of its requests, by which the proxy records the writer.
 
 use std::path::Path;
 
@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use crate::support::{operator_of, reason, replication, world_with_insight};
 
-/// Short enough to wait for, long enough that a busy machine renews in time. A request that the proxy holds outlasts the
-/// leadership of an operator that cannot renew: it is not tried again before.
+/// Short enough to wait for, long enough that a busy machine renews in time. A request that the proxy holds outlasts
+/// the leadership of an operator that cannot renew: it is not tried again before.
 pub(crate) const TIMES: [&str; 8] = [
     "--lease-duration",
     "11s",
@@ -124,7 +124,7 @@ pub(crate) async fn leads(world: &World, name: &str) -> Result<LeaseSpec> {
 fn writers(world: &World, candidates: &[&Candidate]) -> Vec<&'static str> {
     let mut names = Vec::new();
     for call in world.proxy.writes() {
-        let name = candidates.iter().find(|c| c.made(&call)).map_or("nobody we know", |c| c.name);
+        let name = candidates.iter().find(|c| c.made(&call)).map_or("an unknown process", |c| c.name);
         if names.last() != Some(&name) {
             names.push(name);
         }

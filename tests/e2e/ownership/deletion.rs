@@ -118,7 +118,7 @@ async fn deletion_works_whatever_changed_in_aws() -> Result<()> {
     scene.world.wait_gone(NAME).await?;
     assert_eq!(scene.rules_and_role().await?, None);
 
-    // What someone else put in place of the configuration stays.
+    // A configuration that someone else put in its place stays.
     let scene = Scene::named("own-config-replaced").ready().await?;
     let theirs = scene.make_role("theirs", &BTreeMap::new()).await?;
     scene.make_configuration(&theirs, "TheirRule").await?;

@@ -70,7 +70,7 @@ async fn a_role_recreated_by_someone_else_under_the_same_name_is_foreign() -> Re
 
     scene.delete().await?;
     scene.world.wait_gone(NAME).await?;
-    assert_eq!(scene.rules_and_role().await?, None, "the configuration was ours");
+    assert_eq!(scene.rules_and_role().await?, None, "the configuration was the resource's");
     assert!(scene.role_exists(ROLE).await?, "the role was not");
     Ok(())
 }
@@ -186,7 +186,7 @@ async fn a_configuration_changed_to_another_role_is_drift_and_not_foreign() -> R
     let paths: Vec<&str> = items.iter().filter_map(|d| d["path"].as_str()).collect();
     assert_eq!(paths, ["role"]);
     assert_eq!(scene.rules_and_role().await?, by_operator());
-    assert!(scene.role_exists("theirs").await?, "the other role is not ours to remove");
+    assert!(scene.role_exists("theirs").await?, "the other role is not the resource's to remove");
 
     // With another role and other rules it is someone else's.
     scene.make_configuration(&theirs, "TheirRule").await?;

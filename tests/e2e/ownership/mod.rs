@@ -1,5 +1,5 @@
-//! Who owns a role, a configuration and a source. The operator leaves alone or adopts what someone else made, one resource
-//! owns a source, and deletion removes what the operator made and nothing else.
+//! The ownership of a role, a configuration and a source. The operator leaves alone or adopts what someone else made,
+//! one resource owns a source, and deletion removes what the operator made and nothing else.
 
 mod deletion;
 mod foreign;

@@ -1,5 +1,5 @@
-//! What the API server refuses by the definition alone, before the operator sees it: each with a message that
-//! names the field and says what to do. And what it must let pass.
+//! The resources that the API server refuses by the definition alone, before the operator sees them: each with a
+//! message that names the field and says what to do. Also those that it must accept.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! What a resource makes of S3 and IAM: the quickstart, every sample, every field, and both sides of two accounts. And what
-//! the API server accepts as a resource.
+//! The effect of a resource on S3 and IAM: the quickstart, every sample, every field, and both sides of two accounts.
+//! Also the resources that the API server accepts.
 
 pub mod admission;
 

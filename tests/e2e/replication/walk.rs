@@ -56,7 +56,7 @@ fn fields_of(definition: &str) -> Result<Vec<Field>> {
     Ok(found)
 }
 
-/// What one field is walked on: a namespace, the account of the source, and the account of the destination.
+/// The place of a walk over one field: a namespace, the account of the source, and the account of the destination.
 struct Stage<'a> {
     world: &'a World,
     namespace: String,
@@ -164,8 +164,8 @@ impl<'a> Stage<'a> {
         self.world.wait_in(&self.namespace, NAME, ready, "to be Ready").await.map(drop)
     }
 
-    /// What AWS holds: the configuration and policy of each bucket, versioning as far as the first state asks for it,
-    /// and the roles of both accounts.
+    /// The contents of AWS: the configuration and policy of each bucket, versioning as far as the first state asks for
+    /// it, and the roles of both accounts.
     async fn in_aws(&self) -> Result<BTreeMap<String, String>> {
         let mut held = BTreeMap::new();
         let buckets = [

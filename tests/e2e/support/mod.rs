@@ -1,4 +1,4 @@
-//! What the tests share: the scene that most begin with, manifests, and helpers to read a status.
+//! The helpers that the tests share: the scene that most begin with, manifests, and functions that read a status.
 
 mod scene;
 
@@ -10,8 +10,8 @@ use tokio::sync::{Mutex, MutexGuard};
 
 pub use scene::{DESTINATION_REGION, NAME, POLICY, ROLE, SOURCE_REGION, Scene, SceneBuilder};
 
-/// The turn of a test that keeps the processors busy for seconds: one such test at a time, so that the others, which mostly
-/// wait, get their answers meanwhile.
+/// The turn of a test that keeps the processors busy for seconds: one such test at a time, so that the others, which
+/// mostly wait, get their answers meanwhile.
 pub async fn turn_of_a_busy_test() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::const_new(());
     TURN.lock().await
@@ -100,13 +100,15 @@ pub async fn check_now(world: &World, name: &str) -> Result<Value> {
     world.wait(name, |status| status["lastHandledRequest"] == value.as_str(), "to have been checked").await
 }
 
-/// Has a check see what the operator wrote last. A change back to the state from before that write is no late answer of AWS
-/// then: it is corrected within seconds. Without this it is corrected once a minute is over, which is as long as tests wait.
+/// Has a check see what the operator wrote last. A change back to the state from before that write is no late answer of
+/// AWS then: it is corrected within seconds. Without this it is corrected once a minute is over, which is as long as
+/// tests wait.
 pub async fn see_own_writes(world: &World, name: &str) -> Result<()> {
     check_now(world, name).await.map(drop)
 }
 
-/// Sets the value at a path such as `spec.rules.0.filter.prefix`, and creates the objects above it. Null removes the value.
+/// Sets the value at a path such as `spec.rules.0.filter.prefix`, and creates the objects above it. Null removes the
+/// value.
 pub fn set(object: &mut Value, path: &str, value: Value) {
     let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
     let inner = match key.parse::<usize>() {

@@ -29,7 +29,7 @@ pub struct Scene {
     pub destination: String,
 }
 
-/// What a scene is made from.
+/// The parts of a scene.
 pub struct SceneBuilder<'a> {
     name: &'a str,
     insight: bool,

@@ -129,7 +129,7 @@ impl Former {
         self.world.wait_in(NAMESPACE, name, is_handled, "to have been checked").await
     }
 
-    /// What AWS holds now.
+    /// The present contents of AWS.
     pub async fn aws_now(&self) -> Result<AwsState> {
         let accounts: Vec<&str> = self.state.aws.accounts.keys().map(String::as_str).collect();
         AwsState::read(&self.world.emulator_url(), &accounts).await

@@ -34,7 +34,7 @@ async fn the_operator_takes_over_what_the_former_release_left() -> Result<()> {
         world.wait_account(name, is_verified, "to be verified").await?;
     }
 
-    // What nobody may write is not written, and reported as before.
+    // The operator does not write where the resource only observes, and reports as before.
     let audit = former.check("audit").await?;
     check_observed(&former.state.replication("audit")?["status"], &audit["status"])?;
     let listed = type_in(world, &pages::block("docs/operations.md", "status.drift", file!())?)?;
@@ -78,12 +78,13 @@ fn check_status(recorded: &Value, object: &Value) -> Result<()> {
         ensure!(before[field] == now[field], "{field} was {} and is {}", before[field], now[field]);
     }
     ensure!(before["role"]["arn"] == now["role"]["arn"] && now["role"]["managed"] == true, "{now:#}");
-    // What the former release corrected stays known until something else is corrected.
+    // The correction by the former release stays in the status until the operator corrects something else.
     if before["lastCorrection"].is_object() {
         ensure!(before["lastCorrection"] == now["lastCorrection"], "{:#}", now["lastCorrection"]);
     }
     ensure!(now["formerRoles"].is_null(), "{:#}", now["formerRoles"]);
-    // What differs after an upgrade may be what this version wants otherwise: it is applied, and called no correction.
+    // After an upgrade a difference may come from another wish of this version. The operator applies it, and does not
+    // call it a correction.
     if before["lastCorrection"].is_null() {
         ensure!(now["lastCorrection"].is_null(), "{:#}", now["lastCorrection"]);
     }

@@ -1,4 +1,5 @@
-//! What a few accounts hold in AWS, as data that fits a file: read after a release has run, and restored for the next.
+//! The contents of a few AWS accounts as data that fits a file. The rig reads them after a release has run, and
+//! restores them for the next.
 //!
 //! In: an emulator that enforces no policies, and account ids. Out: buckets with their versioning, replication
 //! configuration and policy, and roles with their tags, trust and policies.
@@ -22,7 +23,7 @@ use serde_json::Value;
 
 use crate::clients::Clients;
 
-/// What these accounts hold.
+/// The contents of these accounts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AwsState {
@@ -30,7 +31,7 @@ pub struct AwsState {
     pub accounts: BTreeMap<String, Holdings>,
 }
 
-/// What one account holds.
+/// The contents of one account.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Holdings {

@@ -1,4 +1,4 @@
-//! What a former release left behind, as `tests/upgrade` keeps it.
+//! The remains of a former release, as `tests/upgrade` keeps them.
 //!
 //! In: the name of a scenario. Out: its objects in Kubernetes and what it made in AWS, as data.
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::aws_state::AwsState;
 use crate::paths;
 
-/// What a release left in Kubernetes.
+/// The objects that a release left in Kubernetes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LeftObjects {
@@ -22,7 +22,7 @@ pub struct LeftObjects {
     pub objects: Vec<Value>,
 }
 
-/// What a release left in Kubernetes and in AWS.
+/// The remains of a release in Kubernetes and in AWS.
 #[derive(Debug, Clone)]
 pub struct FormerState {
     pub left: LeftObjects,

@@ -3,10 +3,10 @@
 #
 # usage: sh guard.sh DATA_DIR LOG GRACE PROGRAM [ARG...]
 #
-# Standard input is a pipe whose other end our parent holds. Each line on it is
+# Standard input is a pipe whose other end the parent holds. Each line on it is
 # the name of a signal for the program; the end of it (the parent is gone, or
-# wants us gone) means: TERM, after GRACE seconds KILL, and remove DATA_DIR.
-# The first line we print is the program's process id. We end with its exit code.
+# asks for the end) means: TERM, after GRACE seconds KILL, and remove DATA_DIR.
+# The first line that the script prints is the program's process id. It ends with the program's exit code.
 data=$1 log=$2 grace=$3
 shift 3
 exec 3<&0 </dev/null 2>/dev/null

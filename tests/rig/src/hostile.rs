@@ -78,7 +78,7 @@ impl Attack {
         }
     }
 
-    /// What this much of it is, in words.
+    /// This amount of the attack, in words.
     pub fn description(self, size: usize) -> String {
         match self {
             Self::AccountNames => format!("{size} patches, each changes one accountRef of {RULES}"),

@@ -1,7 +1,7 @@
 //! The jobs of the stand-in for S3 Batch Operations (`tools/aws/jobs.py`), as a test sees and drives them.
 //!
-//! In: an account, a job, and what shall become of it. Out: the job as data. A job goes on only when a test says so, or while
-//! there is a [`Worker`].
+//! In: an account, a job, and what shall become of it. Out: the job as data. A job goes on only when a test says so, or
+//! while there is a [`Worker`].
 
 use std::time::Duration;
 

@@ -105,7 +105,7 @@ impl Rig {
     pub async fn own_cluster() -> Result<&'static Cluster> {
         static OWN: OnceLock<Result<Cluster, String>> = OnceLock::new();
         let rig = Self::shared().await?;
-        match rig.cluster.is_ours() {
+        match rig.cluster.is_made_by_rig() {
             true => Ok(&rig.cluster),
             false => once(&OWN, || start_cluster(&rig.tools)).await,
         }

@@ -11,20 +11,20 @@ const MANAGER: &str = "rig";
 
 /// The resource under test.
 pub(crate) fn bucket_replication() -> ApiResource {
-    ours("BucketReplication", "bucketreplications")
+    of_operator("BucketReplication", "bucketreplications")
 }
 
 /// The cluster-scoped account that it refers to.
 pub(crate) fn aws_account() -> ApiResource {
-    ours("AwsAccount", "awsaccounts")
+    of_operator("AwsAccount", "awsaccounts")
 }
 
 /// The backfill of what a resource missed.
 pub(crate) fn replication_backfill() -> ApiResource {
-    ours("ReplicationBackfill", "replicationbackfills")
+    of_operator("ReplicationBackfill", "replicationbackfills")
 }
 
-fn ours(kind: &str, plural: &str) -> ApiResource {
+fn of_operator(kind: &str, plural: &str) -> ApiResource {
     let kind = GroupVersionKind::gvk("s3replication.dev", "v1alpha1", kind);
     ApiResource::from_gvk_with_plural(&kind, plural)
 }
@@ -56,15 +56,15 @@ async fn api_for(
 ) -> Result<Api<DynamicObject>> {
     let types = object.types.as_ref().context("the manifest has no apiVersion and kind")?;
     let kind = GroupVersionKind::try_from(types)?;
-    let ours = [
+    let own = [
         (bucket_replication(), Scope::Namespaced),
         (aws_account(), Scope::Cluster),
         (replication_backfill(), Scope::Namespaced),
     ];
-    let known = ours.into_iter().find(|(r, _)| kind.group == r.group && kind.kind == r.kind);
+    let known = own.into_iter().find(|(r, _)| kind.group == r.group && kind.kind == r.kind);
     let (resource, scope) = match known {
         // Saves the discovery that anything else needs.
-        Some((ours, scope)) => (ApiResource::from_gvk_with_plural(&kind, &ours.plural), scope),
+        Some((own, scope)) => (ApiResource::from_gvk_with_plural(&kind, &own.plural), scope),
         None => {
             let (resource, capabilities) = pinned_kind(client, &kind).await?;
             (resource, capabilities.scope)

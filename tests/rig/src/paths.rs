@@ -1,5 +1,5 @@
-//! Where the rig keeps its files: everything lives in one directory under
-//! Cargo's target directory, so that `cargo clean` removes all of it.
+//! The paths of the rig's files. All are in one directory under Cargo's target directory, so that `cargo clean` removes
+//! them.
 
 use std::env;
 use std::fs;
@@ -69,7 +69,7 @@ pub fn scratch_dir(name: &str) -> Result<PathBuf> {
 /// Removes the directories of this run, at its end.
 pub fn remove_scratch() {
     for dir in scratch().drain(..) {
-        // What cannot be removed now is removed by a later run.
+        // A later run removes a directory that this one cannot remove.
         let _ = fs::remove_dir_all(dir);
     }
 }

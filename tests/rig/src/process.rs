@@ -1,9 +1,9 @@
-//! Child processes that cannot outlive us: not after a panic, not after
+//! Child processes that cannot outlive this one: not after a panic, not after
 //! Ctrl-C, not even after SIGKILL.
 //!
 //! Each child runs under a small shell script, its guard (`guard.sh`), in a process group of
-//! its own. The guard's standard input is a pipe that we hold: when we end, the
-//! system closes it, and the guard ends the child and removes its data. Statics,
+//! its own. This process holds the other end of the guard's standard input, a pipe: when it ends, the
+//! system closes the pipe, and the guard ends the child and removes its data. Statics,
 //! which Rust never drops, are covered in the same way.
 
 use std::ffi::{OsStr, OsString};
@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_millis(30);
 /// How often a child is started again because its port was taken meanwhile.
 const PORT_TRIES: usize = 5;
 
-/// What to run, and how.
+/// The command to run, and the way to run it.
 #[derive(Debug, Clone)]
 pub struct Spec {
     name: String,
@@ -164,7 +164,7 @@ impl Process {
         &self.log
     }
 
-    /// What the program has printed so far.
+    /// The output of the program so far.
     pub fn log(&self) -> String {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }

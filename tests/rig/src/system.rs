@@ -51,7 +51,7 @@ pub fn missing(programs: &[Program]) -> Vec<&'static str> {
     packages
 }
 
-/// The command that installs packages, for people and for us.
+/// The command that installs packages, for people and for the rig.
 pub fn command(packages: &[&str]) -> String {
     format!("apt-get install -y --no-install-recommends {}", packages.join(" "))
 }
@@ -123,7 +123,7 @@ pub fn is_root() -> bool {
 
 /// Forbids services to be started, unless the system has a policy of its own, until it is dropped.
 struct Policy {
-    ours: bool,
+    is_of_rig: bool,
 }
 
 impl Policy {
@@ -131,11 +131,11 @@ impl Policy {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(POLICY);
         match file {
             Ok(mut file) => {
-                let policy = Self { ours: true };
+                let policy = Self { is_of_rig: true };
                 file.write_all(b"#!/bin/sh\nexit 101\n").with_context(|| format!("cannot write {POLICY}"))?;
                 Ok(policy)
             }
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(Self { ours: false }),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(Self { is_of_rig: false }),
             Err(error) => Err(error).with_context(|| format!("cannot write {POLICY}")),
         }
     }
@@ -143,7 +143,7 @@ impl Policy {
 
 impl Drop for Policy {
     fn drop(&mut self) {
-        if self.ours {
+        if self.is_of_rig {
             let _ = fs::remove_file(POLICY);
         }
     }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow};
 /// How often memory is sampled: reading the file takes some ten microseconds.
 const SAMPLE: Duration = Duration::from_millis(10);
 
-/// What the three figures for memory are.
+/// The meaning of the three figures for memory.
 pub const MEMORY_NOTE: &str = "memory: VmHWM is the kernel's own peak of all resident memory; the two kinds are each the \
                                highest of samples taken every 10 ms, and their peaks need not coincide. File-backed is \
                                mostly the program itself, which the kernel can drop and read again.";
@@ -45,7 +45,7 @@ impl Cpu {
     }
 }
 
-/// What a process has used so far.
+/// The resources that a process has used so far.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Usage {
     /// The highest resident memory of all kinds together since its start, in MiB.

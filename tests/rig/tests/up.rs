@@ -1,4 +1,5 @@
-//! The steps that `rig up` prints, typed in as they stand: from two buckets to the end of a backfill, and to its own end.
+//! The steps that `rig up` prints, typed in as they stand: from two buckets to the end of a backfill, and to its own
+//! end.
 //!
 //! The page calls the AWS CLI. Without one the test is ignored and a line says so.
 
@@ -24,7 +25,7 @@ const PERSON: &str = r#"
 s3-replication-operator() { env s3-replication-operator "$@" || [ $? = 2 ]; }
 "#;
 
-/// What stands before each command that is printed.
+/// The prefix of each command that `rig up` prints.
 const STEP: &str = "#   ";
 
 const NAME: &str = "the_printed_steps_are_those_of_the_page_and_lead_to_the_end_of_a_backfill";

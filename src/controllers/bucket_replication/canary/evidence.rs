@@ -17,7 +17,8 @@ use crate::replication::health::{
 
 const NOT_ELIGIBLE: &str = "S3 applied no rule to it; check that nobody changed the replication configuration, and that the source bucket encrypts new objects as the rule expects";
 
-/// No canary is written. `asked`: the spec asks for one, and for that the operator writes nothing to AWS.
+/// Notes that no canary is written. `asked`: the spec asks for canaries, but the operator writes nothing to AWS for
+/// this resource.
 pub fn forget<C, K>(uid: &str, asked: bool, rules: &[ReplicationRule], cx: &Context<C, K>) {
     let enabled = rules.iter().filter(|rule| asked && rule.status != Some(Switch::Disabled));
     let refused = enabled.map(|rule| (rule.id.clone(), Refused::NotWriting)).collect();
@@ -65,8 +66,8 @@ pub fn planned(evidence: &mut Evidence, probes: &Probes, status: &BucketReplicat
     }
 }
 
-/// The last canary of a rule, by the status that an earlier process wrote. The status has one canary of all rules: it is
-/// that of this rule as far as the verdict about the rule says so.
+/// The last canary of a rule, by the status that an earlier process wrote. The status has one canary of all rules: it
+/// is that of this rule as far as the verdict about the rule says so.
 fn remembered(status: &BucketReplicationStatus, rule: &str, now: Timestamp) -> CanaryEvidence {
     let Some(health) = &status.health else { return CanaryEvidence::default() };
     let Some(canary) = &health.canary else { return CanaryEvidence::default() };

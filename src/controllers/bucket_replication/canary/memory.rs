@@ -1,7 +1,7 @@
 //! Remembers the canaries of one resource between reconciles.
 //!
-//! In: canaries that were written, and when something is due. Out: the same. Everything else is in S3 and in the status:
-//! a process that starts lists the places that the status names, and takes up what it finds there.
+//! In: canaries that were written, and when something is due. Out: the same. Everything else is in S3 and in the
+//! status: a process that starts lists the places that the status names, and takes up what it finds there.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -75,7 +75,7 @@ impl CanaryMemory {
         self.failures = 0;
     }
 
-    /// What decides about the next calls, as text, with ages in place of times.
+    /// The facts that decide about the next calls, as text, with ages in place of times.
     #[cfg(any(test, feature = "simulation"))]
     pub fn fingerprint(&self, now: Instant) -> String {
         let CanaryMemory { swept_at, known, flights, round_at, .. } = self;

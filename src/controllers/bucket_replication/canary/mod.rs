@@ -35,7 +35,7 @@ use crate::replication::health::canary::place;
 use crate::replication::health::{Evidence, Judged, Judging, judge};
 use crate::runtime::Error;
 
-/// What a round leads to.
+/// The result of a round.
 #[derive(Debug, Default)]
 pub struct RoundResult {
     /// When to go on; `None`: when the resource is checked.
@@ -133,7 +133,7 @@ fn is_newly_allowed<C, K>(canaries: &CanaryMemory, cx: &Context<C, K>) -> bool {
     })
 }
 
-/// What the status shows of evidence at a time: the reason, the message, and the result of the canary.
+/// The verdict that the status shows of evidence at a time: the reason, the message, and the result of the canary.
 fn verdict(
     resource: &Resource<'_>,
     status: &BucketReplicationStatus,
@@ -148,7 +148,7 @@ fn verdict(
     (reason, message, health.and_then(|health| health.canary).and_then(|canary| canary.result))
 }
 
-/// What a round begins with.
+/// The state in which a round begins.
 struct Beginning<'a> {
     status: &'a BucketReplicationStatus,
     /// The canaries that the spec asks for, unless nothing may be written.

@@ -141,7 +141,8 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         stopped.map_or(Ok(failed), Err)
     }
 
-    /// The accounts still allow what they allowed when this round began, and the watch has brought no other object since.
+    /// The accounts still allow what they allowed when this round began, and the watch has brought no other object
+    /// since.
     pub async fn confirm_allowed(&self) -> Result<(), Stop> {
         match authorized(self.resource, &self.status, self.cx).await? == *self.accounts {
             true => require_unchanged(&self.resource.target, self.cx),
@@ -150,8 +151,8 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
     }
 
     /// Confirms with the API server that the object and its accounts are still those that were checked, and returns the
-    /// metadata of the object. The cache may be behind: the user may have deleted the object meanwhile, or forbidden the
-    /// operator to write.
+    /// metadata of the object. The cache may be behind: the user may have deleted the object meanwhile, or forbidden
+    /// the operator to write.
     pub async fn require_live(&self) -> Result<ObjectMeta, Stop> {
         let target = &self.resource.target;
         let live = self.cx.cluster.live(target.key).await?.ok_or(Stop::Outdated)?.metadata;

@@ -32,8 +32,8 @@ fn create_role(scene: &Scene, name: &str) -> String {
     arn
 }
 
-/// A resource that has not been checked yet, with a destination in each of two accounts. AWS denies the operator to open
-/// `b-copies`.
+/// A resource that has not been checked yet, with a destination in each of two accounts. AWS denies the operator to
+/// open `b-copies`.
 fn half_closed(is_given: bool) -> Scene {
     let (scene, mut spec) = two_accounts();
     if is_given {
@@ -108,7 +108,7 @@ fn a_deletion_right_after_a_crash_removes_what_was_announced() {
 fn an_equal_configuration_that_someone_puts_after_a_refused_try_is_found_and_stays() {
     let mut scene = given_role();
     let refused = put_with(&mut scene, Choice::FailBefore(FailureClass::Denied));
-    assert!(scene.status()["announcedConfiguration"].is_null(), "S3 said that it did not write it");
+    assert!(scene.status()["announcedConfiguration"].is_null(), "S3 answered that it did not write it");
     someone_puts(&scene, refused.clone());
     later(&mut scene);
     assert_eq!((scene.reason().as_str(), &scene.status()["configuration"]), ("Applied", &json!("Found")));
@@ -170,7 +170,11 @@ fn an_adopted_configuration_stays_adopted_although_the_answer_was_lost() {
     scene.apply(adopting);
     scene.delete();
     later(&mut scene);
-    assert_eq!((held(&scene), scene.object()), (Some(ours.as_held()), None), "an adopted one needs the word");
+    assert_eq!(
+        (held(&scene), scene.object()),
+        (Some(ours.as_held()), None),
+        "an adopted one stays without adoptionPolicy: Adopt"
+    );
 }
 
 #[test]

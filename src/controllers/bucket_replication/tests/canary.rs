@@ -242,7 +242,7 @@ fn a_resource_that_is_only_observed_keeps_even_what_is_left_of_a_canary() {
 
 pub(super) type Edit = fn(&mut ApiServer);
 
-/// What users do that forbids the operator to delete a canary, or leaves it to the deletion of the resource.
+/// Acts of users that forbid the operator to delete a canary, or leave it to the deletion of the resource.
 pub(super) const FORBID_DELETION: [(&str, Edit); 5] = [
     ("observed", |server| {
         server.edit(&Scene::resource(), |object| object["spec"]["managementPolicy"] = json!("Observe"));

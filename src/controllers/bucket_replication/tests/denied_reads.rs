@@ -1,5 +1,5 @@
-//! A read that is denied, or fails otherwise, holds back what needs it, and nothing else. What could not be read takes
-//! nothing away, and is read again soon unless it is denied.
+//! A read that is denied, or fails otherwise, holds back the steps that need it, and nothing else. The operator removes
+//! nothing because of such a read, and repeats it soon unless AWS denies it.
 
 use strum::IntoEnumIterator;
 

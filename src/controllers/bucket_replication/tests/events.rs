@@ -1,4 +1,4 @@
-//! What checks do with the events that announced a change.
+//! Checks after an event announced a change.
 
 use futures::FutureExt;
 

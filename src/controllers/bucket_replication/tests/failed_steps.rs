@@ -315,7 +315,7 @@ fn a_destination_whose_versioning_cannot_be_enabled_holds_back_only_its_rule() {
 
 pub(super) type Drift = (&'static str, fn(&mut World), fn(&World) -> bool);
 
-/// What someone may change, and whether it is as it should be.
+/// The changes that someone may make, each with the test whether it is corrected.
 pub(super) const DRIFTS: [Drift; 9] = [
     (
         "the configuration is deleted",

@@ -1,4 +1,4 @@
-//! What a resource costs while nothing is done with it.
+//! The memory that a resource takes while nothing is done with it.
 
 use std::time::Instant;
 

@@ -36,7 +36,7 @@ const NAME: &str = "orders";
 
 type Reaction = Box<dyn FnOnce(&SimulatedCloud, &SimulatedCluster) -> Choice + Send>;
 
-/// What happens at the next call that matches.
+/// The fate of the next call that matches.
 struct Trap {
     at: Box<dyn Fn(&Call) -> bool + Send>,
     reaction: Reaction,
@@ -173,7 +173,8 @@ impl Scene {
         self.script.lock().traps.push(Trap { at: Box::new(matches), reaction: Box::new(reaction) });
     }
 
-    /// The watch catches up, and the resource is reconciled. Returns when it is to be again; `None` when the process died.
+    /// The watch catches up, and the resource is reconciled. Returns when it is to be again; `None` when the process
+    /// died.
     fn check(&mut self) -> Option<Option<Duration>> {
         self.check_of(NAME)
     }
@@ -205,7 +206,8 @@ impl Scene {
         self.restart_with(|_| {});
     }
 
-    /// Another process that stands by: it knows what the watch has brought by now, and no more. Leading, it is the operator.
+    /// Another process that stands by: it knows what the watch has brought by now, and no more. Leading, it is the
+    /// operator.
     fn standby(&self) -> SimulatedOperator {
         let hook = scripted_hook(&self.script, &self.cloud, &self.cluster);
         let standby = SimulatedOperator::start(&self.cloud, &self.cluster, &self.clock, hook, |_| {});

@@ -152,7 +152,8 @@ fn two_resources_that_share_a_destination_keep_each_others_statements_whatever_s
     }
 }
 
-/// The spec of a second and a third state, each of which changes the role, its policy, a bucket policy and the configuration.
+/// The spec of a second and a third state, each of which changes the role, its policy, a bucket policy and the
+/// configuration.
 fn changed(spec: &Value, number: u8) -> Value {
     let mut changed = spec.clone();
     changed["role"]["tags"]["team"] = json!(format!("data-{number}"));

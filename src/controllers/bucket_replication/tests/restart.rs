@@ -18,7 +18,7 @@ fn publishing() -> Value {
     published
 }
 
-/// What happens between two readings of the metrics.
+/// The acts between two readings of the metrics.
 #[derive(Clone, Debug, Default)]
 struct Step {
     /// Operations that failed and that succeeded.

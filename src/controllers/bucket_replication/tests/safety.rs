@@ -331,7 +331,7 @@ fn a_spec_that_the_watch_brings_during_a_check_is_applied_without_the_rest_of_th
     assert_eq!(scene.reason(), "Applied", "{:#}", scene.status());
 }
 
-/// What users do that keeps what a deletion has not removed yet.
+/// Acts of users that keep the parts that a deletion has not removed yet.
 const KEEP: [(&str, Edit); 4] = [
     ("retained", |server| {
         server.edit(&Scene::resource(), |object| object["spec"]["deletionPolicy"] = json!("Retain"));

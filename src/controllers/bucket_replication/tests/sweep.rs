@@ -66,7 +66,7 @@ fn a_sweep_reports_what_fails_and_writes_nothing_to_aws() {
     assert!(!scene.calls().iter().any(Call::is_write), "nothing new is known: {:?}", scene.calls());
 }
 
-/// What the condition `Replicating` says.
+/// The condition `Replicating`.
 fn message(scene: &Scene) -> String {
     scene.condition("Replicating")["message"].as_str().unwrap_or_default().to_owned()
 }
@@ -99,7 +99,7 @@ fn the_check_that_corrects_what_made_objects_fail_names_it_at_once() {
     let mut scene = scene_with_metrics();
     scene.publish(2.0, 2.0);
     scene.sweep();
-    assert!(message(&scene).contains("head an object"), "nothing explains it: {}", message(&scene));
+    assert!(message(&scene).contains("head-object"), "nothing explains it: {}", message(&scene));
     scene.cloud.with(|world| world.role_mut(HERE, "orders-role").unwrap().policy = None);
     scene.check();
     assert_eq!(scene.reason(), "Applied", "{:#}", scene.status());

@@ -1,4 +1,4 @@
-//! What administrators allow holds at the moment of each write.
+//! The permissions of administrators, which hold at the moment of each write.
 
 use futures::FutureExt as _;
 

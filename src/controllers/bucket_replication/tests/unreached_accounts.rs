@@ -1,4 +1,5 @@
-//! An account of a destination that cannot be reached, whatever the reason: it holds back what needs it, and nothing else.
+//! An account of a destination that cannot be reached, whatever the reason: it holds back what needs it, and nothing
+//! else.
 
 use super::failed_steps::{DRIFTS, delete_configuration, replicating, rules, two_accounts};
 use super::*;
@@ -9,7 +10,7 @@ const B: &str = "777788889999";
 
 type Cause = fn(&Scene);
 
-/// What keeps the operator out of the account `b`, by the reason that is reported.
+/// The causes that keep the operator out of the account `b`, by the reason that it reports.
 const CAUSES: [(&str, Cause); 7] = [
     ("AccessDenied", |scene| distrust(scene, B)),
     ("AccountMismatch", |scene| {
@@ -376,9 +377,9 @@ fn an_account_in_place_of_one_that_is_gone_serves_while_another_cannot_be_reache
 #[test]
 fn every_policy_that_a_deletion_cannot_change_is_named_with_those_it_may_no_longer_name() {
     let (mut scene, _) = replicating();
-    let dead = [("a-copies", "AIDAZQ3EXAMPLE7USER21"), ("b-copies", "AROAZQ3EXAMPLE7ROLE21")];
+    let deleted = [("a-copies", "AIDAZQ3EXAMPLE7USER21"), ("b-copies", "AROAZQ3EXAMPLE7ROLE21")];
     scene.cloud.with(|world| {
-        for (bucket, principal) in dead {
+        for (bucket, principal) in deleted {
             let policy = world.buckets.get_mut(bucket).unwrap().policy.as_mut().unwrap();
             let theirs = json!({"Sid": "Theirs", "Effect": "Allow", "Principal": {"AWS": principal},
                 "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{bucket}/*")});
@@ -387,7 +388,7 @@ fn every_policy_that_a_deletion_cannot_change_is_named_with_those_it_may_no_long
     });
     scene.delete();
     scene.check();
-    for (bucket, principal) in dead {
+    for (bucket, principal) in deleted {
         assert_says(&scene, &[bucket, principal]);
         scene.cloud.with(|world| {
             let policy = world.buckets.get_mut(bucket).unwrap().policy.as_mut().unwrap();

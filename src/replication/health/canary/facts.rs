@@ -1,4 +1,4 @@
-//! What is read of buckets before a canary is written into them.
+//! The facts about buckets that the operator reads before it writes a canary into them.
 //!
 //! In: what `aws/read/canary.rs` reads. Out: the data that [`crate::replication::health::canary::requirements`] decides
 //! on.
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::replication::observed::Read;
 
-/// What decides whether a version can be deleted from a bucket.
+/// The facts that decide whether a version can be deleted from a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BucketFacts {
     /// Versions can then be deleted only with the owner's MFA device.
@@ -16,7 +16,7 @@ pub struct BucketFacts {
     pub default_retention: Read<bool>,
 }
 
-/// What is known of the buckets of a resource.
+/// The facts about the buckets of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CanaryFacts {
     /// Of the source and each destination that the operator may act on, by name.

@@ -18,11 +18,11 @@ use crate::replication::health::canary::object::{HeldVersion, VersionAt};
 use crate::replication::health::canary::place::CanaryPlace;
 use crate::replication::health::canary::probe::Probe;
 
-/// For so long an object without a status may only not have one yet. S3 does not document when it sets the first.
+/// How long after its write an object may lack a status. S3 does not document when it sets the first one.
 const ELIGIBLE_WITHIN: Duration = Duration::from_secs(60);
 
-/// After this time the operator deletes a canary that is still pending. The longest latency that a spec can accept is as
-/// long, and a canary that S3 forgot must not stand in the way of the next one for ever.
+/// After this time the operator deletes a canary that is still pending. The longest latency that a spec can accept is
+/// as long, and a canary that S3 forgot must not stand in the way of the next one for ever.
 pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -82,7 +82,7 @@ pub fn pause(age: Duration) -> Duration {
     (age / 4).clamp(FIRST_PAUSE, LONGEST_PAUSE)
 }
 
-/// What is to be done about a canary.
+/// The next action on a canary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Move {
     /// Read the replication status of this version.
@@ -133,7 +133,8 @@ impl Flight {
         }
     }
 
-    /// What a killed process left: a flight for each version at the source, or one for replicas alone.
+    /// The flights of a canary that a killed process left: one for each version at the source, or one for replicas
+    /// alone.
     pub fn of_leftover(leftover: Leftover, source: &BucketAddress) -> Vec<Flight> {
         let Leftover { folder, key, at_source, replicas: _ } = leftover;
         let flight = |sent_at: Timestamp, phase: Phase| Flight {

@@ -1,7 +1,8 @@
 //! The keys of canaries.
 //!
-//! In: the prefix of a rule, the prefix of canaries and the UID of the resource. Out: the folder that a canary is written
-//! in, and its name there; and whether a key that S3 lists is a canary of this resource. Nothing else is ever deleted.
+//! In: the prefix of a rule, the prefix of canaries and the UID of the resource. Out: the folder that a canary is
+//! written in, and its name there; and whether a key that S3 lists is a canary of this resource. Nothing else is ever
+//! deleted.
 
 use crate::iam::digest::sha256_prefix;
 

@@ -16,7 +16,7 @@ pub struct CanaryObject {
     pub tags: BTreeMap<String, String>,
 }
 
-/// What S3 answers when an object is written.
+/// S3's answer when an object is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrittenCanary {
     pub version: String,

@@ -1,7 +1,7 @@
 //! Works out in which buckets and folders a canary of a resource may lie.
 //!
-//! In: canaries, and the addresses of buckets. Out: each bucket with a folder in it. The status names every place before
-//! the first canary is written there, so that a crash, a change of the spec or a deletion leaves none behind.
+//! In: canaries, and the addresses of buckets. Out: each bucket with a folder in it. The status names every place
+//! before the first canary is written there, so that a crash, a change of the spec or a deletion leaves none behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,8 +26,8 @@ impl From<&CanaryPlace> for CanaryPlaceStatus {
     }
 }
 
-/// Where canaries in these folders can be: at the source, and at each destination whose rules match them by their prefix.
-/// Tags are not compared: a rule may lose its tags while a canary is on its way.
+/// Where canaries in these folders can be: at the source, and at each destination whose rules match them by their
+/// prefix. Tags are not compared: a rule may lose its tags while a canary is on its way.
 pub fn reachable(
     folders: &BTreeSet<&str>,
     source: &BucketAddress,

@@ -39,7 +39,7 @@ pub struct Probes {
     pub refused: BTreeMap<String, Refused>,
 }
 
-/// What decides about canaries besides the rules.
+/// The facts besides the rules that decide about canaries.
 #[derive(Clone, Copy, Debug)]
 pub struct ProbeContext<'a> {
     /// The beginning of keys after the prefix of the rule.

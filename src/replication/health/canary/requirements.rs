@@ -1,4 +1,4 @@
-//! What a canary needs besides a rule that S3 applies to it.
+//! The requirements of a canary besides a rule that S3 applies to it.
 //!
 //! In: a canary, its buckets and the accounts they are in. Out: nothing, or a refusal.
 
@@ -10,7 +10,7 @@ use crate::replication::health::canary::facts::{BucketFacts, CanaryFacts};
 use crate::replication::health::canary::probe::{Probe, Probes};
 use crate::replication::health::canary::refusal::Refused;
 
-/// What the refusal of a canary depends on besides the facts about buckets.
+/// The rules and the rights that decide about a canary, besides the facts about buckets.
 #[derive(Clone, Copy, Debug)]
 pub struct Permissions<'a> {
     pub accounts: &'a Accounts,

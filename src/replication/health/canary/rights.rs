@@ -13,7 +13,7 @@ use crate::iam::Partition;
 use crate::iam::document::Statement;
 use crate::replication::desired::permissions::in_account;
 
-/// What canaries need, by the resources in S3 and KMS.
+/// The rights that canaries need, by the resources in S3 and KMS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CanaryRights {
     /// ARNs of buckets that hold canaries.
@@ -65,7 +65,8 @@ impl CanaryRights {
         }
     }
 
-    /// What the identity of an `AwsAccount` needs that allows canaries. `specs`: the resources that may refer to it.
+    /// The rights that the identity of an `AwsAccount` with canaries needs. `specs`: the resources that may refer to
+    /// it.
     pub fn of_account(
         account: &AwsAccountSpec,
         specs: &[&BucketReplicationSpec],

@@ -159,7 +159,7 @@ proptest! {
         prop_assert!(lost.iter().all(|rule| left.refused.contains_key(rule)));
     }
 
-    /// Whatever S3 answers, in whatever order calls fail.
+    /// This holds for every answer of S3, and every order in which calls fail.
     #[test]
     fn a_canary_is_deleted_everywhere_and_not_before_its_end(
         answers in vec(prop::option::of(any_status()), 1..30),

@@ -16,7 +16,7 @@ use crate::replication::refusal::Refusal;
 
 type Precondition = fn(&PlanInput<'_>, &[DriftEntry]) -> Result<(), Refusal>;
 
-/// What a refusal holds back.
+/// The steps that a refusal holds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalScope {
     /// Every write.
@@ -26,7 +26,7 @@ pub enum RefusalScope {
     Dependents,
 }
 
-/// What must hold for any statement about the replication.
+/// The preconditions of any statement about the replication.
 const TO_JUDGE: [(RefusalScope, Precondition); 12] = [
     // Without its source there is no replication to judge.
     (All, to_judge::require_source),
@@ -52,12 +52,12 @@ const TO_JUDGE: [(RefusalScope, Precondition); 12] = [
     (All, to_judge::require_keys_usable),
 ];
 
-/// What must hold for the operator to write.
+/// The preconditions of a write.
 const TO_WRITE: [(RefusalScope, Precondition); 14] = [
     // A role that someone else made is taken over only with `adoptionPolicy: Adopt`.
-    (All, to_write::require_role_ours),
+    (All, to_write::require_own_role),
     // A configuration that someone else made is replaced only with `adoptionPolicy: Adopt`.
-    (All, to_write::require_configuration_ours),
+    (All, to_write::require_own_configuration),
     // S3 accepts any key, and fails object by object.
     (All, to_write::require_new_keys_read),
     // `versioning: Required` leaves it to the user to enable it.

@@ -26,8 +26,8 @@ fn refuse(about: ConditionType, message: String) -> Refusal {
     Refusal::new(Reason::InvalidRequest, about, message)
 }
 
-/// The filters are no longer than what they are compared with. Admission counts characters, and S3 counts bytes of a key
-/// and units of UTF-16 of a tag.
+/// The filters are no longer than what they are compared with. Admission counts characters, and S3 counts bytes of a
+/// key and units of UTF-16 of a tag.
 pub(crate) fn require_filters_fit(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     let too_long = input.desired.rules.iter().filter_map(|(id, rule)| {
         let RuleFilter { prefix, tags } = &rule.filter;

@@ -22,7 +22,7 @@ use crate::replication::refusal::Refusal;
 use crate::replication::resource_id::{ADOPT_IT, ONLY_TAGGED, is_named_by, is_same_key, owner_of};
 
 /// The managed role is this resource's, or may be adopted.
-pub(crate) fn require_role_ours(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+pub(crate) fn require_own_role(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     let (DesiredRole::Managed(wanted), Ok(Some(held))) = (&input.desired.role, &input.observed.role) else {
         return Ok(());
     };
@@ -61,7 +61,7 @@ pub(crate) fn require_role_ours(input: &PlanInput<'_>, _: &[DriftEntry]) -> Resu
 }
 
 /// The configuration on the source is this resource's, equals what the spec asks for, or may be adopted.
-pub(crate) fn require_configuration_ours(
+pub(crate) fn require_own_configuration(
     input: &PlanInput<'_>,
     differences: &[DriftEntry],
 ) -> Result<(), Refusal> {
@@ -100,8 +100,8 @@ fn unread_owner(input: &PlanInput<'_>, held: &Configuration) -> String {
     failure.map(message).unwrap_or_default()
 }
 
-/// The keys that are not in use yet could be read: S3 takes a configuration with any key, and a key that is disabled, or waits
-/// for its deletion, encrypts nothing. One that may not be read is left to S3.
+/// The keys that are not in use yet could be read: S3 takes a configuration with any key, and a key that is disabled,
+/// or waits for its deletion, encrypts nothing. One that may not be read is left to S3.
 pub(crate) fn require_new_keys_read(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     if input.was_applied() {
         return Ok(());
@@ -201,8 +201,8 @@ pub(crate) fn require_filters_writable(input: &PlanInput<'_>, _: &[DriftEntry]) 
     }))
 }
 
-/// The policies of destinations have room for our statements, also for those that are needed only until the configuration is
-/// replaced.
+/// The policies of destinations have room for the operator's statements, also for those that are needed only until the
+/// configuration is replaced.
 pub(crate) fn require_bucket_policies_fit(
     input: &PlanInput<'_>,
     differences: &[DriftEntry],
@@ -226,8 +226,8 @@ pub(crate) fn require_bucket_policies_fit(
     Refusal::all(input.desired.bucket_policies.iter().filter_map(fits))
 }
 
-/// The policies of destinations were read, or the step that reads them again takes nothing away. Those in an account that
-/// cannot be reached are left to [`super::to_judge::require_accounts_reached`].
+/// The policies of destinations were read, or the step that reads them again takes nothing away. Those in an account
+/// that cannot be reached are left to [`super::to_judge::require_accounts_reached`].
 pub(crate) fn require_bucket_policies_read(
     input: &PlanInput<'_>,
     differences: &[DriftEntry],

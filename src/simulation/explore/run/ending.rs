@@ -76,8 +76,8 @@ impl Run {
         let (reason, message) = self.reason(index)?;
         if object.metadata.deletion_timestamp.is_some() {
             let others = object.metadata.finalizers.iter().flatten().any(|f| f != crate::api::FINALIZER);
-            let ours = object.metadata.finalizers.iter().flatten().any(|f| f == crate::api::FINALIZER);
-            if others && !ours {
+            let is_own = object.metadata.finalizers.iter().flatten().any(|f| f == crate::api::FINALIZER);
+            if others && !is_own {
                 return None;
             }
             let gone = self.is_an_account_gone();
@@ -179,8 +179,8 @@ impl Run {
         bucket.and_then(|(bucket, _)| left(format!("a statement of it in the policy of bucket {bucket}")))
     }
 
-    /// Whether the configuration of a bucket stays after the deletion of a resource: it took the place of someone's, and
-    /// the word for its removal was taken back.
+    /// Whether the configuration of a bucket stays after the deletion of a resource: it took the place of someone's,
+    /// and `adoptionPolicy` is no longer `Adopt`.
     fn stays(&self, bucket: &String, name: &str) -> bool {
         self.ghost.adopted.contains(bucket) && !self.ghost.adopting.contains(name)
     }

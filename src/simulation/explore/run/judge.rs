@@ -182,7 +182,10 @@ impl Run {
             }
             let was_theirs = self.ghost.theirs.contains(key);
             if was_theirs && now.is_none() && !adopts(actor.object) {
-                let detail = format!("role {} was taken over, and is deleted without the word", role.name);
+                let detail = format!(
+                    "role {} was taken over, and is deleted without adoptionPolicy: Adopt",
+                    role.name
+                );
                 found.push(violated(Property::Foreign, detail));
             }
             let theirs = role.tags.iter().filter(|(tag, _)| !tag.starts_with("s3replication.dev/"));
@@ -221,7 +224,7 @@ impl Run {
                 let was_adopted = self.ghost.adopted.contains(name);
                 if was_adopted && now.configuration.is_none() && !adopts(actor.object) {
                     let detail = format!(
-                        "the configuration of bucket {name} was adopted, and is deleted without the word"
+                        "the configuration of bucket {name} was adopted, and is deleted without adoptionPolicy: Adopt"
                     );
                     found.push(violated(Property::Foreign, detail));
                 }
@@ -279,12 +282,12 @@ impl Run {
     ) -> Option<Violation> {
         let now = statements(after);
         let known = read.map(|read| statements(read.as_ref()));
-        let ours =
+        let is_own =
             |statement: &Value| statement["Sid"].as_str().is_some_and(|sid| sid.starts_with("S3Replication"));
         let theirs = statements(before).into_iter().filter(|statement| !has_sid(statement, actor.sid));
         for statement in theirs.filter(|statement| !now.contains(statement)) {
             // What someone wrote between the read and the write cannot be known; what this operator wrote can be.
-            if ours(&statement) || known.as_ref().is_none_or(|known| known.contains(&statement)) {
+            if is_own(&statement) || known.as_ref().is_none_or(|known| known.contains(&statement)) {
                 let detail =
                     format!("the statement {} in the policy of bucket {bucket} is lost", statement["Sid"]);
                 return Some(violated(Property::Others, detail));

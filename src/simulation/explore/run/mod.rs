@@ -267,7 +267,7 @@ fn hash(value: impl Hash) -> u64 {
 fn hook(wire: &Arc<Mutex<Wire>>) -> Hook {
     let wire = wire.clone();
     Arc::new(move |call| {
-        // An event is a courtesy: nothing depends on it.
+        // Nothing depends on an event.
         if call == Call::PublishEvent {
             return Box::pin(std::future::ready(Choice::Answer));
         }

@@ -1,4 +1,4 @@
-//! What red tries, one after the other, and what it gets to see.
+//! The attempts of the tenant red, one after the other, and the answers that it sees.
 
 use anyhow::{Context, Result, bail};
 use futures::FutureExt;
@@ -25,9 +25,9 @@ enum Outcome {
 type Step = for<'a> fn(&'a Teams) -> BoxFuture<'a, Result<()>>;
 
 struct Attempt {
-    /// What red attempts.
+    /// The attempt of red.
     name: &'static str,
-    /// What red does before, which is allowed.
+    /// The acts of red before it, which are allowed.
     before: Option<Step>,
     attempt: Step,
     outcome: fn(&Teams) -> Outcome,
@@ -48,16 +48,17 @@ fn not_allowed(parts: impl IntoIterator<Item = String>) -> Outcome {
 }
 
 fn no_source(t: &Teams) -> Outcome {
-    not_allowed([format!("under AwsAccount {}", t.name("red")), t.name("red-*"), "spec.sources".to_owned()])
+    let account = format!("AwsAccount {} does not allow replicating from", t.name("red"));
+    not_allowed([account, t.name("red-*"), "spec.sources".to_owned()])
 }
 
 fn no_destination(t: &Teams) -> Outcome {
-    let account = format!("under AwsAccount {}", t.name("red"));
+    let account = format!("AwsAccount {} does not allow replicating into", t.name("red"));
     not_allowed([account, "rules[ReplicateToEU].destination.bucket".to_owned(), t.name("red-*")])
 }
 
 fn no_outside(t: &Teams) -> Outcome {
-    let account = format!("account {} may not be replicated into", t.outside);
+    let account = format!("does not allow replicating into account {}", t.outside);
     not_allowed([account, format!("allows the accounts {}", t.partner)])
 }
 
@@ -90,11 +91,26 @@ fn unseen(t: &Teams) -> Outcome {
     Outcome::RefusedAfterReads("AccessDenied", vec![format!("{} is denied", t.name("red-outside")), text])
 }
 
+/// An attempt, with nothing before it.
+fn attempt(name: &'static str, attempt: Step, outcome: fn(&Teams) -> Outcome) -> Attempt {
+    Attempt { name, before: None, attempt, outcome }
+}
+
+/// An attempt after red's own replication was Ready.
+fn once_ready(name: &'static str, attempt: Step, outcome: fn(&Teams) -> Outcome) -> Attempt {
+    Attempt { name, before: READY, attempt, outcome }
+}
+
 fn cases() -> Vec<Attempt> {
-    let attempt = |name, attempt, outcome| Attempt { name, before: None, attempt, outcome };
-    let once_ready = |name, attempt, outcome| Attempt { name, before: READY, attempt, outcome };
+    [on_the_source(), on_the_destination(), on_the_account(), on_the_role(), once_ready_and_past_admission()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// About the source.
+fn on_the_source() -> Vec<Attempt> {
     vec![
-        // The source.
         attempt(
             "replicates from another team's bucket",
             step!(|t| t.apply(&[(SOURCE, json!(t.name("blue-source")))])),
@@ -168,7 +184,12 @@ fn cases() -> Vec<Attempt> {
             step!(|t| t.smuggle(&[(SOURCE, json!(t.name(&format!("red-x/../{}", t.name("blue-source")))))])),
             no_source,
         ),
-        // The destination.
+    ]
+}
+
+/// About the destination.
+fn on_the_destination() -> Vec<Attempt> {
+    vec![
         attempt(
             "replicates into another team's bucket",
             step!(|t| t.apply(&[(TO, json!(t.name("blue-dest")))])),
@@ -250,7 +271,12 @@ fn cases() -> Vec<Attempt> {
                 )
             },
         ),
-        // The account.
+    ]
+}
+
+/// About the account.
+fn on_the_account() -> Vec<Attempt> {
+    vec![
         attempt(
             "refers to an account that nobody may use any more because it cannot be read",
             step!(|t| t.apply(&[(ACCOUNT, json!(t.name("broken")))])),
@@ -266,7 +292,12 @@ fn cases() -> Vec<Attempt> {
             step!(|t| t.apply(&[(ACCOUNT, json!(t.name("none")))])),
             |t| Outcome::Refused("AccountNotFound", vec!["source.accountRef".to_owned(), t.name("none")]),
         ),
-        // The role.
+    ]
+}
+
+/// About the role.
+fn on_the_role() -> Vec<Attempt> {
+    vec![
         attempt(
             "uses another team's role",
             step!(|t| t
@@ -370,7 +401,12 @@ fn cases() -> Vec<Attempt> {
                 Outcome::RefusedAfterReads("NotAllowed", text.into())
             },
         ),
-        // After admission, and after it was Ready.
+    ]
+}
+
+/// After admission, and after it was Ready.
+fn once_ready_and_past_admission() -> Vec<Attempt> {
+    vec![
         once_ready(
             "turns its own replication to another team's account",
             step!(|t| t.patch(json!({"spec": {"source": {"accountRef": t.name("blue")}}}))),

@@ -1,4 +1,4 @@
-//! What administrators change holds at once.
+//! Changes by administrators, which hold at once.
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! Who owns a source, a bucket, a role: what was not checked is not used, and deletes nothing.
+//! The owner of a source, a bucket and a role. The operator does not use an owner that it has not checked, and deletes
+//! nothing because of one.
 
 use anyhow::Result;
 use kube::api::DeleteParams;
@@ -98,7 +99,7 @@ async fn a_destination_that_another_account_owns_than_the_spec_says_gets_no_conf
     );
     let mut text = rule.clone();
     set(&mut text, "destination.account", json!(t.partner));
-    set(&mut text, "id", json!("Said"));
+    set(&mut text, "id", json!("Other"));
     set(&mut text, "priority", json!(2));
     // The account in one rule is checked, even if another rule omits it.
     for rules in [json!([text]), json!([text, rule]), json!([rule, text])] {

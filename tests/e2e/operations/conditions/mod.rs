@@ -1,5 +1,5 @@
-//! What users and their tools read of a resource, from the first moment on: conditions, kstatus, `kubectl wait`, columns,
-//! events and messages.
+//! The parts of a resource that users and their tools read, from the first moment on: conditions, kstatus, `kubectl
+//! wait`, columns, events and messages.
 
 mod messages;
 mod readiness;
@@ -44,7 +44,7 @@ fn types(status: &Value) -> Vec<&str> {
     status["conditions"].as_array().into_iter().flatten().filter_map(|c| c["type"].as_str()).collect()
 }
 
-/// What kstatus, and with it Flux, makes of a resource.
+/// The status that kstatus, and with it Flux, computes for a resource.
 fn kstatus(object: &Value) -> String {
     let reported = Tools::kstatus().and_then(|kstatus| kstatus.assess(std::slice::from_ref(object)));
     reported.unwrap().remove(0).status
@@ -93,7 +93,7 @@ impl Drop for Versions {
     }
 }
 
-/// What must hold of every version of a resource that anyone can ever see.
+/// The properties of every version of a resource that anyone can ever see.
 fn assert_consistent(object: &Value) {
     let status = &object["status"];
     let found = types(status);

@@ -117,7 +117,7 @@ async fn a_bucket_of_an_account_is_imported_as_its_identity_and_changes_nothing(
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         anyhow::Ok((output.status.code(), text(&output.stdout), text(&output.stderr)))
     };
-    // What the AwsAccount does not allow would be refused once it is applied.
+    // The operator would refuse a bucket that the AwsAccount does not allow once the manifest is applied.
     let (code, printed, error) = import(&two.abroad, &world.namespace).await?;
     assert_eq!((code, printed.as_str()), (Some(2), ""), "{error}");
     let refused = [&two.destination, "rules[ReplicateToEU].destination.account", &two.abroad, &world.account];

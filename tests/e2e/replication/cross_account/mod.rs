@@ -3,7 +3,7 @@
 mod both_sides;
 mod bucket_policy;
 mod command_line;
-mod dead_principals;
+mod deleted_principals;
 mod orphans;
 mod unreached;
 
@@ -87,7 +87,7 @@ impl TwoAccounts {
         let policy = self.policy().await?.context("no policy")?;
         let all = policy["Statement"].as_array().context("no list")?;
         ensure!(all.contains(&statement_of_others(&self.destination)), "theirs is lost: {policy:#}");
-        ensure!(statements_of_operator(&policy).len() == 2, "ours are lost: {policy:#}");
+        ensure!(statements_of_operator(&policy).len() == 2, "the operator's are lost: {policy:#}");
         Ok(())
     }
 
@@ -158,7 +158,7 @@ async fn read_account(world: &World, name: &str) -> Result<Value> {
     Ok(account)
 }
 
-/// What `policy -o json` prints for files.
+/// The output of `policy -o json` for files.
 async fn printed(world: &World, files: &str) -> Result<Value> {
     let output = person(world).run(["policy", "-f", "-", "-o", "json"], files).await?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -122,6 +122,6 @@ async fn every_account_that_stops_trusting_the_operator_is_named_by_a_deletion()
     patch(world, "orders", json!({"spec": {"deletionPolicy": "Retain"}})).await?;
     world.wait_gone("orders").await?;
     let there = world.as_account(&third_id).s3(DESTINATION_REGION);
-    ensure!(policy_of(&there, &more).await?.is_some(), "it is left by the word");
+    ensure!(policy_of(&there, &more).await?.is_some(), "deletionPolicy: Retain leaves it");
     Ok(())
 }

@@ -56,7 +56,7 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// What `repoURL` has to say.
+    /// The value for `repoURL`.
     pub fn url(&self) -> &str {
         &self.url
     }

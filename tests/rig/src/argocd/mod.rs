@@ -1,5 +1,5 @@
-//! A real Argo CD, as plain processes: its application controller and its repo server on a cluster of the rig, the cache
-//! between them, and the git repositories that it reads. No pod, no image, no network but 127.0.0.1.
+//! A real Argo CD, as plain processes: its application controller and its repo server on a cluster of the rig, the
+//! cache between them, and the git repositories that it reads. No pod, no image, no network but 127.0.0.1.
 
 mod git;
 mod install;

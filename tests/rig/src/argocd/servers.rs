@@ -24,8 +24,8 @@ const GRACE: Duration = Duration::from_secs(1);
 const RESYNC: &str = "10";
 
 /// The socket on which the repo server is asked for passwords, in the directory in which it runs. By default it is
-/// `/tmp/reposerver-ask-pass.sock` for each repo server of the machine, and of two that start together one ends. The path
-/// is relative, because that of a socket may have 108 bytes.
+/// `/tmp/reposerver-ask-pass.sock` for each repo server of the machine, and of two that start together one ends. The
+/// path is relative, because that of a socket may have 108 bytes.
 const ASK_PASS_SOCKET: &str = "ask-pass.sock";
 
 /// Settings of this machine that would change something.

@@ -102,7 +102,7 @@ impl Cluster {
     }
 
     /// Whether the rig started this cluster, so that its audit log and its store can be read.
-    pub fn is_ours(&self) -> bool {
+    pub fn is_made_by_rig(&self) -> bool {
         !self.processes.is_empty()
     }
 
@@ -227,8 +227,8 @@ impl Cluster {
         self.put(&format!("/registry/{group}/{plural}/{path}"), object).await
     }
 
-    /// Gives the cluster the UID of another one: that of the namespace `kube-system`, by which the operator knows its own
-    /// roles.
+    /// Gives the cluster the UID of another one: that of the namespace `kube-system`, by which the operator knows its
+    /// own roles.
     ///
     /// # Errors
     /// As `store`.

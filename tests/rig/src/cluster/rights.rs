@@ -13,7 +13,7 @@ use crate::paths;
 /// The API group of roles and bindings.
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
 
-/// Longer than any run. The token dies with the ServiceAccount, and where the cluster is ours, with the cluster.
+/// Longer than any run. The token ends with the ServiceAccount, and with the cluster if the rig started it.
 const VALID: &str = "--duration=24h";
 
 /// The user of the command line. It may read objects in namespaces, as people with the role `view` may, and may write
@@ -31,8 +31,8 @@ const NAMESPACES: [&str; 2] = ["s3-replication-system", "rig"];
 fn installed() -> Result<Vec<Value>> {
     let path = paths::repository().join("deploy/install.yaml");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let [theirs, ours] = NAMESPACES;
-    let text = text.replace(theirs, ours);
+    let [installed, own] = NAMESPACES;
+    let text = text.replace(installed, own);
     serde_saphyr::from_multiple(&text).with_context(|| format!("{} is not YAML", path.display()))
 }
 
@@ -46,8 +46,8 @@ fn service_account(objects: &[Value]) -> Result<[&str; 2]> {
 /// The rights of a person with the role `view` where the operator is installed.
 fn person(objects: &[Value], namespace: &str) -> Vec<Value> {
     let label = "rbac.authorization.k8s.io/aggregate-to-view";
-    let ours = objects.iter().filter(|o| o["metadata"]["labels"][label] == "true");
-    let roles = ours.filter_map(|o| o["metadata"]["name"].as_str()).chain([VIEW]);
+    let viewed = objects.iter().filter(|o| o["metadata"]["labels"][label] == "true");
+    let roles = viewed.filter_map(|o| o["metadata"]["name"].as_str()).chain([VIEW]);
     let bind = |role: &str| {
         json!({
             "apiVersion": RBAC,

@@ -1,5 +1,5 @@
-//! What a person needs to go through a page by hand: the environment of a shell, a directory with the manifests of the page,
-//! the programs that it calls, and its commands.
+//! The help for a person who goes through a page by hand: the environment of a shell, a directory with the manifests of
+//! the page, the programs that it calls, and its commands.
 //!
 //! The pages are the only source of the commands and the manifests.
 
@@ -36,7 +36,8 @@ pub async fn create_boundary(endpoint: &str) -> Result<()> {
     Ok(())
 }
 
-/// Makes the directory of a person, and returns the lines that set up a shell. `tools`: the programs beside the operator.
+/// Makes the directory of a person, and returns the lines that set up a shell. `tools`: the programs beside the
+/// operator.
 pub fn environment(endpoint: &str, operator: &Path, tools: &[&Path]) -> Result<Vec<String>> {
     let (directory, bin) = (fill_directory()?, link_programs(operator, tools)?);
     Ok(vec![

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use rig::paths;
 
-/// What the exploration is asked for.
+/// The arguments of an exploration.
 #[derive(Args)]
 pub struct ExploreArgs {
     /// The order in which traces of the same length are tried

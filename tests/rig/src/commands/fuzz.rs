@@ -1,5 +1,6 @@
-//! `rig fuzz`: runs the fuzz targets with libFuzzer, which is guided by coverage. The targets, the operator and all that
-//! it is built from are compiled for it once more, in a directory of their own: with counters, which no other build has.
+//! `rig fuzz`: runs the fuzz targets with libFuzzer, which is guided by coverage. The targets, the operator and all
+//! that it is built from are compiled for it once more, in a directory of their own: with counters, which no other
+//! build has.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,8 +13,8 @@ use rig::process::{Spec, tail};
 use rig::{paths, progress, system};
 use serde_json::Value;
 
-/// What libFuzzer needs of the compiler: a counter at each edge of the control flow, and calls that show it what is
-/// compared.
+/// The flags by which the compiler helps libFuzzer: they add a counter at each edge of the control flow, and calls that
+/// show libFuzzer the operands of each comparison.
 const FLAGS: [&str; 6] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -26,7 +27,7 @@ const FLAGS: [&str; 6] = [
 /// How long a run may take beside its minutes: one input alone never takes as long.
 const SLACK: Duration = Duration::from_secs(120);
 
-/// What to draw inputs for, and for how long.
+/// The targets to draw inputs for, and the time to do it.
 #[derive(Args)]
 pub struct FuzzArgs {
     /// The properties whose name contains this, such as the name of a target; all of them without it

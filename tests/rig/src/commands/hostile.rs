@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How many changes of the second tenant are measured after the attack, while the operator works on what it left.
 const AFTERWARDS: usize = 3;
 
-/// What one attack did.
+/// The effect of one attack.
 struct Outcome {
     attack: String,
     before: f64,

@@ -1,4 +1,4 @@
-//! What `budget` and `scale` measure with.
+//! The means by which `budget` and `scale` measure.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -95,7 +95,7 @@ async fn annotate(world: &World, name: &str, annotation: &str) -> Result<String>
     Ok(value)
 }
 
-/// What the operator asked of Kubernetes about objects: what it asks once at its start is not among it.
+/// The requests about objects that the operator sent to Kubernetes, without those that it sends once at its start.
 pub fn object_requests(world: &World) -> Result<Vec<KubeRequest>> {
     let mut requests = world.kube_requests()?;
     requests.retain(|r| !matches!(r.verb.as_str(), "list" | "watch"));

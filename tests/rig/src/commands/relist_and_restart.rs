@@ -1,5 +1,5 @@
-//! What `rig scale` measures once all resources are Ready: a watch that has to list everything again, and a restart of
-//! the operator. In: a world with Ready resources, and the operator. Out: requests and memory.
+//! Two measurements of `rig scale` once all resources are Ready: a watch that has to list everything again, and a
+//! restart of the operator. In: a world with Ready resources, and the operator. Out: requests and memory.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ const POLL: Duration = Duration::from_millis(200);
 
 const DEFINITION: &str = "bucketreplications.s3replication.dev";
 
-/// What an operator used, and what it asked for meanwhile.
+/// The resources that an operator used, and the requests that it sent meanwhile.
 pub struct Afterwards {
     pub usage: Usage,
     pub peak: Memory,

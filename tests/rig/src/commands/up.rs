@@ -1,6 +1,6 @@
 //! `rig up`: a Kubernetes API, an AWS and the operator to play with, until Ctrl-C.
 //!
-//! What it prints is made for a shell: the environment, and as comments the commands of the page on a first replication.
+//! It prints lines for a shell: the environment, and as comments the commands of the page on a first replication.
 
 use std::path::Path;
 

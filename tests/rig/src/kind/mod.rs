@@ -102,7 +102,7 @@ impl Kind {
     }
 
     /// Whether the rig made the cluster, and deletes it.
-    pub fn is_ours(&self) -> bool {
+    pub fn is_made_by_rig(&self) -> bool {
         self.cluster.is_some()
     }
 

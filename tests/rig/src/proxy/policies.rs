@@ -1,5 +1,5 @@
 //! Bucket policies that S3 rejects and the emulator accepts. In: a policy. Out: S3's answer. The wording is that of
-//! public reports. For answers marked "in our words" only the rule is documented.
+//! public reports. For answers marked "in words of this project" only the rule is documented.
 
 use serde_json::Value;
 
@@ -52,7 +52,7 @@ pub(super) fn bucket_policy(body: &str, bucket: &str) -> Result<Vec<String>, Ref
         _ => return Err(malformed("Policies must be valid JSON and the first byte must be '{'")),
     };
     if policy.to_string().len() > MOST {
-        // In our words, the code too.
+        // In words of this project, the code too.
         return Err(malformed("Policy exceeds the maximum allowed document size."));
     }
     let statements = match policy.get("Statement") {

@@ -1,5 +1,5 @@
 //! Requests that AWS rejects and the emulator accepts. In: a request. Out: AWS's answer. The wording comes from
-//! recorded answers and public reports. For answers marked "in our words" only the code is documented.
+//! recorded answers and public reports. For answers marked "in words of this project" only the code is documented.
 
 use std::collections::HashSet;
 
@@ -81,7 +81,7 @@ pub(super) fn missing_destination() -> Refusal {
     Refusal::request("Destination bucket must exist.")
 }
 
-/// The answer to a destination whose owner is not its `Account` (in our words).
+/// The answer to a destination whose owner is not its `Account` (in words of this project).
 pub(super) fn wrong_account() -> Refusal {
     Refusal::argument("Account must be the owner of the destination bucket.")
 }
@@ -138,7 +138,7 @@ fn rule_destination(rule: Node, source: &str) -> Result<Destination, Refusal> {
     }
     let account = text(destination, "Account");
     if child(destination, "AccessControlTranslation").is_some() && account.is_none() {
-        // In our words.
+        // In words of this project.
         return Err(Refusal::request("Account must be specified if AccessControlTranslation is present."));
     }
     if child(destination, "ReplicationTime").is_some() && child(destination, "Metrics").is_none() {

@@ -1,9 +1,9 @@
 //! CloudTrail and EventBridge, which the emulator lacks: sends an event to a queue for each change in AWS.
 //!
-//! In: requests that were answered. Out: messages as EventBridge delivers CloudTrail's records to SQS, with the delay, the
-//! losses, the duplicates and the order that tests ask for. The fields are those of
-//! <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html>. A change
-//! that goes past the proxy has no event: that is an event that was lost.
+//! In: requests that were answered. Out: messages as EventBridge delivers CloudTrail's records to SQS, with the delay,
+//! the losses, the duplicates and the order that tests ask for. The fields are those of
+//! <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html>. A
+//! change that goes past the proxy has no event: that is an event that was lost.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ const CHANGES: [&str; 23] = [
 /// How much later than others an event is sent that others overtake.
 const REORDERED_BY: Duration = Duration::from_millis(300);
 
-/// What goes wrong on the way from CloudTrail to the queue.
+/// The failures on the way from CloudTrail to the queue.
 #[derive(Debug, Clone, Default)]
 pub struct TrailFaults {
     /// How long after the answer an event is sent.

@@ -77,7 +77,8 @@ impl World {
         Ok(url)
     }
 
-    /// Someone else in the world's account, whose calls go through the proxy: each change has an event. Once in a world.
+    /// Someone else in the world's account, whose calls go through the proxy: each change has an event. Once in a
+    /// world.
     pub async fn somebody(&self) -> Result<Clients> {
         let role = self.assumable_role(&self.account, "somebody", &self.account, None, ALLOW_ALL).await?;
         let session = self.as_account(&self.account).assume(&role, "somebody", None).await?;

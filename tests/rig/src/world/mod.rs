@@ -239,8 +239,9 @@ impl Drop for OwnEmulator {
     }
 }
 
-/// A name that is valid for namespaces and buckets and that nobody else has: the letters differ between runs, the number
-/// within a run. Letters alone are not enough: a test of a hundred buckets meets the same five once in some thousand runs.
+/// A name that is valid for namespaces and buckets and that nobody else has: the letters differ between runs, the
+/// number within a run. Letters alone are not enough: a test of a hundred buckets meets the same five once in some
+/// thousand runs.
 pub fn unique(name: &str) -> String {
     static RUN: LazyLock<String> =
         LazyLock::new(|| std::iter::repeat_with(fastrand::lowercase).take(5).collect());

@@ -1,4 +1,4 @@
-//! What a test asks of the emulator about replication (`tools/aws/replication_metrics.py`).
+//! The questions of a test to the emulator about replication (`tools/aws/replication_metrics.py`).
 
 use anyhow::{Context, Result, ensure};
 use http::Request;

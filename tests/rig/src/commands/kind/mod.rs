@@ -119,7 +119,7 @@ async fn show(kind: &Kind, nodes: Option<u8>, suites: Option<&Suites>, keep: boo
     let all = async {
         story.run().await?;
         if let Some(suites) = suites {
-            suites.run(kind, nodes, keep || !kind.is_ours()).await?;
+            suites.run(kind, nodes, keep || !kind.is_made_by_rig()).await?;
         }
         if keep { story.apply().await } else { Ok(()) }
     };
@@ -138,7 +138,7 @@ async fn show(kind: &Kind, nodes: Option<u8>, suites: Option<&Suites>, keep: boo
         story.how_to_use().iter().for_each(|line| println!("{line}"));
         ctrl_c().await?;
     }
-    if !kind.is_ours() {
+    if !kind.is_made_by_rig() {
         story.remove().await?;
     }
     done

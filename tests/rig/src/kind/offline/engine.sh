@@ -57,7 +57,7 @@ end() {
     kill -KILL "$init" "$unshare"
     wait "$unshare"
     rm -f "$dir/init.pid"
-    # Systemd in a node has made cgroups below ours, which are empty now. The last to end may still be ending.
+    # Systemd in a node has made cgroups below that of the engine, which are empty now. The last to end may still be ending.
     for try in 1 2 3 4 5; do
         for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/*; do
             [ ! -d "$hierarchy/$group" ] || find "$hierarchy/$group" -depth -type d -exec rmdir {} \;
@@ -68,7 +68,7 @@ end() {
     exit 0
 } >/dev/null 2>&1
 
-# A session of its own, so that a signal for our group is ours alone; ended by the kernel when we are killed.
+# A session of its own, so that a signal for this group reaches no other process; the kernel ends it when the parent is killed.
 setsid setpriv --pdeathsig KILL unshare --mount --net --pid --fork --kill-child --mount-proc \
     sh "$0" inside "$dir" "$group" "$here" &
 unshare=$!

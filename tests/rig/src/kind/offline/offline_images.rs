@@ -36,7 +36,7 @@ fn find_scripts() -> Result<Vec<PathBuf>> {
 /// How long copying files into an image may take.
 const ASSEMBLE: Duration = Duration::from_secs(300);
 
-/// What the images are made of: the operator compiled, the rest downloaded.
+/// The parts of the images: the operator is compiled, the rest is downloaded.
 #[derive(Debug)]
 pub(super) struct Sources {
     program: PathBuf,

@@ -1,4 +1,4 @@
-//! Principals of others in a destination's bucket policy that exist no more: S3 refuses every policy with one.
+//! Principals of others in a destination's bucket policy that no longer exist: S3 refuses every policy with one.
 
 use anyhow::{Context, Result, ensure};
 use kube::api::DeleteParams;
@@ -25,7 +25,8 @@ fn statement(bucket: &str, principals: &Value) -> Value {
     statement
 }
 
-/// Has S3 show a policy. What the operator writes then holds the dead principal too, and the proxy refuses it as S3 does.
+/// Has S3 show a policy. The operator's own policy then holds the deleted principal too, and the proxy refuses it as S3
+/// does.
 fn show(world: &World, bucket: &str, policy: &Value) -> FaultId {
     let answer = Answer::Custom { status: 200, headers: Vec::new(), body: policy.to_string() };
     world.proxy.inject(Fault::always(Matcher::operation("GetBucketPolicy").about(bucket), answer))
@@ -43,7 +44,7 @@ impl TwoAccounts {
     }
 
     /// The policy of the destination with a statement of someone who was deleted.
-    async fn policy_with_the_dead(&self) -> Result<Value> {
+    async fn policy_with_deleted_principals(&self) -> Result<Value> {
         self.policy_with(&self.destination, USER).await
     }
 
@@ -64,8 +65,8 @@ impl TwoAccounts {
 }
 
 #[tokio::test]
-async fn the_dead_are_named_wherever_they_stand_in_the_policy() -> Result<()> {
-    let two = TwoAccounts::new("dead").await?;
+async fn deleted_principals_are_named_wherever_they_stand_in_the_policy() -> Result<()> {
+    let two = TwoAccounts::new("principals").await?;
     let root = format!("arn:aws:iam::{}:root", two.abroad_id);
     let cases: [(Vec<Value>, &[&str]); 5] = [
         (vec![json!({"Principal": {"AWS": USER}})], &[USER]),
@@ -74,8 +75,8 @@ async fn the_dead_are_named_wherever_they_stand_in_the_policy() -> Result<()> {
         (vec![json!({"Effect": "Deny", "NotPrincipal": {"AWS": [ROLE, root]}})], &[ROLE]),
         (vec![json!({"Principal": {"AWS": format!("{ROLE}:ci")}})], &["AROAZQ3EXAMPLE7ROLE21:ci"]),
     ];
-    for (n, (principals, dead)) in cases.iter().enumerate() {
-        let name = format!("dead-{n}");
+    for (n, (principals, deleted)) in cases.iter().enumerate() {
+        let name = format!("principals-{n}");
         let (resource, destination) = two.resource_of(&name).await?;
         let statements: Vec<Value> = principals.iter().map(|named| statement(&destination, named)).collect();
         let shown =
@@ -83,7 +84,7 @@ async fn the_dead_are_named_wherever_they_stand_in_the_policy() -> Result<()> {
         two.world.apply(&resource.to_string()).await?;
         let refused = |status: &Value| reason(status, "Ready") == "InvalidRequest";
         let status = two.world.wait(&name, refused, "to be refused").await?["status"].clone();
-        for part in dead.iter().copied().chain([destination.as_str(), "remove"]) {
+        for part in deleted.iter().copied().chain([destination.as_str(), "remove"]) {
             ensure!(message(&status, "Ready").contains(part), "{part} is not in: {status:#}");
         }
         check_now(&two.world, &name).await?;
@@ -130,15 +131,15 @@ async fn a_closed_account_in_the_policy_is_named() -> Result<()> {
 
 #[tokio::test]
 async fn a_former_destination_with_someone_dead_holds_back_no_new_one() -> Result<()> {
-    let two = TwoAccounts::ready("dead-former").await?;
-    let policy = two.policy_with_the_dead().await?;
+    let two = TwoAccounts::ready("principals-former").await?;
+    let policy = two.policy_with_deleted_principals().await?;
     let shown = show(&two.world, &two.destination, &policy);
     let next = two.world.bucket_of(&two.abroad_id, DESTINATION_REGION).await?;
     let mut resource = two.resource();
     resource["spec"]["rules"][0]["destination"]["bucket"] = json!(next);
     two.world.apply(&resource.to_string()).await?;
     let named = |status: &Value| message(status, "RoleReady").contains(USER);
-    let status = two.world.wait("orders", named, "to name the dead").await?["status"].clone();
+    let status = two.world.wait("orders", named, "to name the deleted principals").await?["status"].clone();
     ensure!(message(&status, "RoleReady").contains(&two.destination), "{status:#}");
     let held = two.world.s3(SOURCE_REGION).get_bucket_replication().bucket(&two.source).send().await?;
     let rules = held.replication_configuration().context("no configuration")?.rules().to_vec();
@@ -154,7 +155,7 @@ async fn a_former_destination_with_someone_dead_holds_back_no_new_one() -> Resul
 #[tokio::test]
 async fn of_two_resources_into_one_bucket_only_the_one_that_is_deleted_waits_and_names_all_of_its_buckets()
 -> Result<()> {
-    let two = TwoAccounts::new("dead-shared").await?;
+    let two = TwoAccounts::new("principals-shared").await?;
     let more = two.world.bucket_of(&two.abroad_id, DESTINATION_REGION).await?;
     let mut orders = two.resource();
     let rule = json!({"id": "More", "priority": 2, "filter": {"prefix": ""},
@@ -168,7 +169,7 @@ async fn of_two_resources_into_one_bucket_only_the_one_that_is_deleted_waits_and
     bills["spec"]["rules"][0]["destination"]["accountRef"] = json!(two.abroad);
     two.world.apply(&bills.to_string()).await?;
     two.world.wait_ready("bills").await?;
-    let policy = two.policy_with_the_dead().await?;
+    let policy = two.policy_with_deleted_principals().await?;
     let shown = show(&two.world, &two.destination, &policy);
     let also_shown = show(&two.world, &more, &two.policy_with(&more, ROLE).await?);
     two.world.api().delete("orders", &DeleteParams::default()).await?;
@@ -191,7 +192,7 @@ async fn of_two_resources_into_one_bucket_only_the_one_that_is_deleted_waits_and
 /// The operator writes no policy of a source.
 #[tokio::test]
 async fn someone_dead_in_the_policy_of_the_source_changes_nothing() -> Result<()> {
-    let two = TwoAccounts::new("dead-source").await?;
+    let two = TwoAccounts::new("principals-source").await?;
     let theirs = statement(&two.source, &json!({"Principal": {"AWS": [USER, ROLE]}}));
     show(&two.world, &two.source, &json!({"Version": "2012-10-17", "Statement": [theirs]}));
     two.world.apply(&two.resource().to_string()).await?;
@@ -200,10 +201,10 @@ async fn someone_dead_in_the_policy_of_the_source_changes_nothing() -> Result<()
     Ok(())
 }
 
-/// IAM shows the ids of the dead in a trust policy too.
+/// IAM shows the ids of deleted principals in a trust policy too.
 #[tokio::test]
 async fn someone_dead_in_the_trust_policy_of_the_role_is_removed_like_any_other_drift() -> Result<()> {
-    let two = TwoAccounts::ready("dead-trust").await?;
+    let two = TwoAccounts::ready("principals-trust").await?;
     let iam = two.world.iam();
     let trust = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com", "AWS": [ROLE, USER]}, "Action": "sts:AssumeRole"}]});
