@@ -92,7 +92,8 @@ impl Wait {
 
     /// The answer of one request. `None`: the API server gives none, and may give one at the next try; or the time is up.
     ///
-    /// # Errors The API server's error, where the next try would get the same.
+    /// # Errors
+    /// The API server's error, where the next try would get the same.
     pub async fn hear<T>(
         &mut self,
         read: impl Future<Output = Result<T, KubernetesError>>,
