@@ -30,6 +30,7 @@ mod reach;
 mod ready;
 mod report;
 mod run;
+mod screen;
 mod shell;
 mod status;
 mod suspend;
