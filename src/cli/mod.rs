@@ -172,9 +172,11 @@ fn write(text: &str) -> Result<(), CliError> {
 /// Parses the arguments of the process, runs the subcommand and returns the exit code. Errors are on standard error.
 pub async fn main(arguments: Vec<OsString>) -> ExitCode {
     let program = Program::of(&arguments);
-    let result = if program == Program::PluginCompletion {
+    let is_asked = arguments.get(1).is_some_and(|first| first == completions::ASKED);
+    let result = if program == Program::PluginCompletion || is_asked {
+        let before = if program == Program::PluginCompletion { 1 } else { 2 };
         let words: Vec<String> =
-            arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+            arguments.iter().skip(before).map(|word| word.to_string_lossy().into_owned()).collect();
         let mut command = program.command::<Cli>();
         command.build();
         let names = match completions::asked_for(&command, &words) {
