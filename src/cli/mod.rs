@@ -75,7 +75,7 @@ enum Command {
     Backfill(backfill::BackfillArgs),
     /// Print which bucket replicates into which, by account and Region
     Map(map::MapArgs),
-    /// Print a page on all replications and on the buckets that do not replicate: HTML, Markdown or JSON
+    /// Print a page on all replications and on the buckets that do not replicate: HTML, Markdown, JSON or YAML
     Report(report::ReportArgs),
     /// Print what resources that are gone have left behind in AWS, and delete it on request
     Orphans(orphans::OrphansArgs),

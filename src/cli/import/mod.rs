@@ -30,7 +30,7 @@ use crate::cli::import::directory::{
 use crate::cli::kubernetes::{ClusterArgs, FoundObject, KubeArgs, KubernetesError, ScopeArgs};
 use crate::cli::manifests::{Manifests, resource_id};
 use crate::cli::output::complain;
-use crate::cli::progress::ProgressLine;
+use crate::cli::progress::{ProgressLine, counts};
 use crate::cli::status::WRONG;
 use crate::cli::{CliError, write};
 use crate::iam::arn::{bucket_of_arn, role_of_arn};
@@ -272,7 +272,10 @@ async fn import_all(aws: &AwsClient, target: &ManifestTarget<'_>) -> Result<Impo
     let mut progress = ProgressLine::new();
     let step = format!("reading the buckets of {account}");
     progress.show(&step, &format!("{step} …"));
-    let held = aws::list_buckets(aws).await?;
+    let held = aws::list_buckets(aws, |done, all| {
+        progress.count(done, all, |count| format!("read {count} of {} of {account}", counted(all, "bucket")));
+    });
+    let held = held.await?;
     let found =
         held.iter().filter_map(|held| Some((&held.name, held.configuration.as_ref().ok()?.as_ref()?)));
     let buckets: Vec<BucketRef> = found.flat_map(|(name, found)| buckets_of(name, found)).collect();
@@ -305,9 +308,7 @@ async fn import_all(aws: &AwsClient, target: &ManifestTarget<'_>) -> Result<Impo
 
 /// How many buckets are planned: what a line is worth that stays, one for each tenth, and the count of the moment.
 fn progress_of(planned: usize, all: usize) -> [String; 2] {
-    let tenth = (all / 10).max(1);
-    let last = if planned == all { all } else { planned - planned % tenth };
-    [last, planned].map(|count| format!("planned {count} of {}", counted(all, "bucket")))
+    counts(planned, all).map(|count| format!("planned {count} of {}", counted(all, "bucket")))
 }
 
 /// The buckets that a configuration is about: the source, and the destinations of its rules.
