@@ -7,7 +7,7 @@ use std::io::{IsTerminal, Write};
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::cli::terminal::printable;
+use crate::cli::terminal::{is_dumb, printable};
 
 /// The columns of a bar within its ends, on a terminal that is wide enough.
 const BAR: usize = 24;
@@ -26,7 +26,7 @@ pub struct ProgressLine {
 
 impl ProgressLine {
     pub fn new() -> ProgressLine {
-        ProgressLine { is_terminal: std::io::stderr().is_terminal(), last: String::new() }
+        ProgressLine { is_terminal: std::io::stderr().is_terminal() && !is_dumb(), last: String::new() }
     }
 
     /// Shows what goes on now: `moment` on a terminal, where it is overwritten, and `lasting` elsewhere, where every line

@@ -27,7 +27,7 @@ pub enum Color {
 pub struct Layout {
     /// Columns of the terminal; `None`: lines may have any length.
     pub width: Option<usize>,
-    /// Rows of the terminal; `None`: there may be any number of lines.
+    /// Rows of the terminal; `None`: there may be any number of lines, and nothing is overwritten.
     pub height: Option<usize>,
     pub color: bool,
 }
@@ -55,7 +55,7 @@ impl Layout {
         let size = output.is_terminal().then(terminal_size::terminal_size).flatten();
         Layout {
             width: size.map(|(width, _)| usize::from(width.0).max(MIN_WIDTH)),
-            height: size.map(|(_, height)| usize::from(height.0)),
+            height: size.map(|(_, height)| usize::from(height.0)).filter(|_| !is_dumb()),
             color,
         }
     }
@@ -104,6 +104,11 @@ impl Layout {
         let options = options.break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
         textwrap::fill(text, options.wrap_algorithm(textwrap::WrapAlgorithm::FirstFit))
     }
+}
+
+/// Whether the terminal, such as the shell of an editor, shows control sequences instead of acting on them.
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|kind| kind == "dumb")
 }
 
 /// The tone of a verdict.

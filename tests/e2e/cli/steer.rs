@@ -322,6 +322,11 @@ async fn a_terminal_gets_colour_and_its_width_and_no_color_is_respected() -> Res
     };
     let coloured = shown("")?;
     assert!(coloured.contains("\u{1b}[32m"), "green: {coloured:?}");
+    // The shell of an editor acts on no control sequences, neither of colour nor of a picture.
+    let watched =
+        on_terminal("-w --timeout 0", "").env("TERM", "dumb").stdin(std::process::Stdio::null()).output()?;
+    let watched = String::from_utf8_lossy(&watched.stdout).into_owned();
+    assert!(!watched.contains('\u{1b}') && watched.contains("orders"), "{watched:?}");
     let plain = shown("1")?;
     assert!(!plain.contains('\u{1b}') && plain.contains('✓'), "{plain:?}");
     for line in plain.lines().filter(|line| line.contains(" orders") || line.contains("NAMESPACE/NAME")) {
