@@ -1,7 +1,7 @@
 //! `completions` and `man`: what shells and `man` need to know of the command line, derived from its definition.
 //!
-//! In: the command line's definition, and names of the cluster and the kubeconfig. Out: a script for a shell, words for kubectl's own
-//! completion, or manual pages.
+//! In: the command line's definition, and names of the cluster and the kubeconfig. Out: a script for a shell, words for the
+//! completion of kubectl and of that script, or manual pages.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,6 +16,9 @@ use crate::cli::output::{PrintError, print};
 /// (<https://pkg.go.dev/github.com/spf13/cobra#ShellCompDirective>).
 const FILES: &str = ":0";
 const NO_FILES: &str = ":4";
+
+/// The first argument of the program where a script asks for the words that complete the other arguments.
+pub const ASKED: &str = "__complete";
 
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
@@ -33,9 +36,20 @@ pub struct ManArgs {
 
 /// Prints the script with which a shell completes command lines of `file`.
 pub fn completions(args: &CompletionsArgs, mut command: Command, file: &str) -> Result<ExitCode, PrintError> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command, file, &mut script);
-    print(&String::from_utf8_lossy(&script))?;
+    let template = match args.shell {
+        Shell::Bash => include_str!("completions/bash.sh"),
+        Shell::Zsh => include_str!("completions/zsh.zsh"),
+        Shell::Fish => include_str!("completions/fish.fish"),
+        // Of these, the script holds the words, and knows no names.
+        other => {
+            let mut script = Vec::new();
+            clap_complete::generate(other, &mut command, file, &mut script);
+            print(&String::from_utf8_lossy(&script))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let function = format!("__{}", file.replace('-', "_"));
+    print(&template.replace("@FILE@", file).replace("@FUNCTION@", &function).replace("@ASKED@", ASKED))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -134,8 +148,8 @@ pub fn asked_for(command: &Command, words: &[String]) -> Option<(Named, KubeArgs
     Some((line.ends_with()?, KubeArgs { cluster, namespace: line.value("namespace") }))
 }
 
-/// The answer to kubectl, which runs the program with the words of a command line, the last of which is to be completed:
-/// one word a line with its description, and a directive. `names`: those that may complete it.
+/// The answer to kubectl or a shell, which runs the program with the words of a command line, the last of which is to be
+/// completed: one word a line with its description, and a directive. `names`: those that may complete it.
 pub fn complete(command: &Command, words: &[String], names: Vec<String>) -> String {
     let line = Line::read(command, words);
     let Line { command: current, value_of, last, .. } = line;
@@ -153,7 +167,8 @@ pub fn complete(command: &Command, words: &[String], names: Vec<String>) -> Stri
         });
         return answer(flags.collect(), last);
     }
-    let subcommands = current.get_subcommands().map(|subcommand| {
+    let shown = current.get_subcommands().filter(|subcommand| !subcommand.is_hide_set());
+    let subcommands = shown.map(|subcommand| {
         let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
         (subcommand.get_name().to_owned(), about)
     });

@@ -60,6 +60,15 @@ pub fn object_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Takes the name of a namespace. An empty one names none, as for kubectl.
+pub fn namespace_name(text: &str) -> Result<String, String> {
+    let is_of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    match text.chars().all(is_of_name) && text.len() <= 63 {
+        true => Ok(text.to_owned()),
+        false => Err("a namespace has 1 to 63 characters: lowercase letters, digits and -".to_owned()),
+    }
+}
+
 /// How to reach the resources of a cluster: the flags of kubectl.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Kubernetes")]
@@ -67,7 +76,7 @@ pub struct KubeArgs {
     #[command(flatten)]
     pub cluster: ClusterArgs,
     /// Namespace; absent: that of the context
-    #[arg(long, short)]
+    #[arg(long, short, value_parser = namespace_name)]
     pub namespace: Option<String>,
 }
 
@@ -78,7 +87,7 @@ pub struct FileKubeArgs {
     #[command(flatten)]
     pub cluster: ClusterArgs,
     /// Namespace of the resources whose file names none; absent: default
-    #[arg(long, short)]
+    #[arg(long, short, value_parser = namespace_name)]
     pub namespace: Option<String>,
 }
 
@@ -226,6 +235,15 @@ impl ClusterArgs {
 
     async fn config_of_kubectl(&self) -> Result<Config, KubernetesError> {
         let unusable = |error: String| KubernetesError::Configuration(error);
+        let known = self.contexts();
+        if let Some(context) = self.context.as_ref().filter(|name| !known.is_empty() && !known.contains(name))
+        {
+            return Err(unusable(format!(
+                "the kubeconfig has no context {}, but {}",
+                word(context),
+                known.join(", ")
+            )));
+        }
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         Ok(match (&self.kubeconfig, &self.context) {
             (Some(path), _) => {
@@ -314,7 +332,9 @@ impl Kubernetes {
     ) -> Result<(Vec<FoundObject<BucketReplication>>, String), KubernetesError> {
         let api = self.scoped(scope, &ApiResource::erase::<BucketReplication>(&()));
         let params = ListParams { label_selector: scope.selector.clone(), ..ListParams::default() };
-        let listed = pages(&api, params).await.map_err(request("list BucketReplications"))?;
+        let selected = scope.selector.as_ref().map(|selector| format!(" with the labels {}", word(selector)));
+        let what = format!("list BucketReplications{}", selected.unwrap_or_default());
+        let listed = pages(&api, params).await.map_err(request(&what))?;
         let version = listed.metadata.resource_version.unwrap_or_default();
         Ok((listed.items.into_iter().map(found).collect(), version))
     }
@@ -553,9 +573,7 @@ fn right_from(denied: &str) -> &'static str {
 /// The API server's words, and the way out of the failures that a user meets first.
 pub fn explained(error: &kube::Error) -> String {
     match error {
-        kube::Error::Api(status)
-            if status.code == 404 && status.message.contains("the server could not find") =>
-        {
+        kube::Error::Api(status) if status.code == 404 && is_of_no_kind(&status.message) => {
             "the cluster has no such kind; install the operator, or its CustomResourceDefinitions (kubectl apply --server-side -f crds/)".to_owned()
         }
         kube::Error::Api(status) if status.code == 403 => {
@@ -572,6 +590,11 @@ pub fn explained(error: &kube::Error) -> String {
         }
         other => innermost(other),
     }
+}
+
+/// Whether the API server says that it has no such kind, or no such group of kinds, of which it does not answer in JSON.
+fn is_of_no_kind(message: &str) -> bool {
+    message.contains("the server could not find") || message.contains("404 page not found")
 }
 
 /// The cause of an error that has no further cause.
@@ -706,12 +729,48 @@ pub mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn a_cluster_without_the_definitions_is_recognized_whether_it_knows_the_group_or_not() {
+        let unknown_kind = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 404,
+            "message": "the server could not find the requested resource", "reason": "NotFound",
+        });
+        for body in [unknown_kind.to_string(), "404 page not found\n".to_owned()] {
+            let answer = move |_: &str| (StatusCode::NOT_FOUND, body.clone()).into_response();
+            let (kubernetes, _) = answering(answer).await;
+            let said = kubernetes.list(&ScopeArgs::everywhere()).await.unwrap_err().to_string();
+            assert!(said.contains("the cluster has no such kind; install the operator"), "{said}");
+        }
+    }
+
     #[test]
     fn what_cannot_be_a_name_is_wrong_usage() {
         assert_eq!(object_name("orders-to-eu.2").as_deref(), Ok("orders-to-eu.2"));
         for wrong in ["", "Orders", "a/../b", "a b", &"a".repeat(254)] {
             assert!(object_name(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_a_namespace_is_wrong_usage() {
+        for right in ["", "data", "team-2"] {
+            assert_eq!(namespace_name(right).as_deref(), Ok(right));
+        }
+        for wrong in ["Data", "a b", "a/../b", "a.b", &"a".repeat(64)] {
+            assert!(namespace_name(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_context_that_the_kubeconfig_lacks_is_named_with_those_that_it_has() {
+        let path = std::env::temp_dir().join(format!("kubeconfig-{}", std::process::id()));
+        let file = json!({"apiVersion": "v1", "kind": "Config", "current-context": "east", "clusters": [],
+            "users": [], "contexts": [{"name": "east", "context": {"cluster": "a", "user": "a"}}]});
+        std::fs::write(&path, file.to_string()).unwrap();
+        let args = ClusterArgs { kubeconfig: Some(path.clone()), context: Some("wets".to_owned()) };
+        let said = args.config().await.unwrap_err().to_string();
+        std::fs::remove_file(path).unwrap();
+        assert!(said.contains("the kubeconfig has no context wets, but east"), "{said}");
     }
 
     #[test]

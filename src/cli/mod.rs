@@ -30,6 +30,7 @@ mod reach;
 mod ready;
 mod report;
 mod run;
+mod screen;
 mod shell;
 mod status;
 mod suspend;
@@ -74,7 +75,7 @@ enum Command {
     Backfill(backfill::BackfillArgs),
     /// Print which bucket replicates into which, by account and Region
     Map(map::MapArgs),
-    /// Print a page on all replications and on the buckets that do not replicate: HTML, Markdown or JSON
+    /// Print a page on all replications and on the buckets that do not replicate: HTML, Markdown, JSON or YAML
     Report(report::ReportArgs),
     /// Print what resources that are gone have left behind in AWS, and delete it on request
     Orphans(orphans::OrphansArgs),
@@ -171,9 +172,11 @@ fn write(text: &str) -> Result<(), CliError> {
 /// Parses the arguments of the process, runs the subcommand and returns the exit code. Errors are on standard error.
 pub async fn main(arguments: Vec<OsString>) -> ExitCode {
     let program = Program::of(&arguments);
-    let result = if program == Program::PluginCompletion {
+    let is_asked = arguments.get(1).is_some_and(|first| first == completions::ASKED);
+    let result = if program == Program::PluginCompletion || is_asked {
+        let before = if program == Program::PluginCompletion { 1 } else { 2 };
         let words: Vec<String> =
-            arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+            arguments.iter().skip(before).map(|word| word.to_string_lossy().into_owned()).collect();
         let mut command = program.command::<Cli>();
         command.build();
         let names = match completions::asked_for(&command, &words) {

@@ -7,6 +7,8 @@ use std::io::{ErrorKind, Write};
 
 use serde::Serialize;
 
+use crate::cli::terminal::is_command;
+
 /// Standard output or a file could not be written, with the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write the output: {0}")]
@@ -37,7 +39,7 @@ pub fn print_to_reader(text: &str) -> Result<bool, PrintError> {
 /// Writes a line to standard error. A closed one is no reason to stop, and a text from elsewhere must not command the
 /// terminal.
 pub fn complain(text: &str) {
-    let harmless = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
+    let harmless = |c: char| if is_command(c) && c != '\n' { ' ' } else { c };
     let line = format!("{}\n", text.chars().map(harmless).collect::<String>());
     drop(std::io::stderr().lock().write_all(line.as_bytes()));
 }

@@ -7,12 +7,14 @@ use std::io::{IsTerminal, Write};
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::cli::terminal::printable;
+use crate::cli::terminal::{is_dumb, printable};
 
 /// The columns of a bar within its ends, on a terminal that is wide enough.
 const BAR: usize = 24;
 /// The columns that a line of progress needs beside its bar.
 const BESIDE_BAR: usize = 40;
+/// So many take long enough that lines about them are worth it.
+const MANY: usize = 100;
 /// A bar is not made narrower.
 const SHORTEST_BAR: usize = 6;
 
@@ -24,7 +26,7 @@ pub struct ProgressLine {
 
 impl ProgressLine {
     pub fn new() -> ProgressLine {
-        ProgressLine { is_terminal: std::io::stderr().is_terminal(), last: String::new() }
+        ProgressLine { is_terminal: std::io::stderr().is_terminal() && !is_dumb(), last: String::new() }
     }
 
     /// Shows what goes on now: `moment` on a terminal, where it is overwritten, and `lasting` elsewhere, where every line
@@ -41,6 +43,15 @@ impl ProgressLine {
         // Nothing depends on the progress: a closed standard error is no reason to stop.
         drop(std::io::stderr().write_all(written.as_bytes()));
         self.last = line;
+    }
+
+    /// Shows how many of how many are done, in the words of `text`. Elsewhere than on a terminal a line is worth it only for
+    /// each tenth of many.
+    pub fn count(&mut self, done: usize, all: usize, text: impl Fn(usize) -> String) {
+        let [last, moment] = counts(done, all);
+        if self.is_terminal || (all >= MANY && last > 0) {
+            self.show(&text(last), &text(moment));
+        }
     }
 
     /// Writes a text that stays, and goes on with the line below it.
@@ -71,6 +82,12 @@ impl Drop for ProgressLine {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// How much of something is done: for a line that stays, the last whole tenth, and the count of the moment.
+pub fn counts(done: usize, all: usize) -> [usize; 2] {
+    let tenth = (all / 10).max(1);
+    [if done == all { all } else { done - done % tenth }, done]
 }
 
 /// The columns of the terminal on which progress is shown.

@@ -2,7 +2,7 @@
 //! shell nor kubectl.
 //!
 //! In: the name of the Deployment. Out: a line with the number of its ready pods; or the reason why there is none, and the
-//! command that shows more. It reads one object, and runs no operator.
+//! command that shows more. Standard error has what it waits for. It reads one object, and runs no operator.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, object_name};
 use crate::cli::output::{PrintError, print};
+use crate::cli::progress::ProgressLine;
 use crate::cli::shell::word;
 use crate::cli::wait::{Timeout, Wait};
 use crate::runtime::clock::Clock;
@@ -60,6 +61,7 @@ async fn wait_for_ready_pod(
 ) -> Result<String, ReadyError> {
     let full_name = format!("{}/{name}", kubernetes.namespace);
     let in_namespace = format!("-n {}", word(&kubernetes.namespace));
+    let mut line = ProgressLine::new();
     let mut more = kubernetes.command(&format!("kubectl describe deployment {name} {in_namespace}"));
     loop {
         if let Some(held) = wait.hear(kubernetes.deployment(name)).await? {
@@ -97,6 +99,11 @@ async fn wait_for_ready_pod(
                 command: more,
             });
         }
+        let why = match wait.silence() {
+            None => format!("waiting for a ready pod of Deployment {full_name}"),
+            Some(why) => format!("{why}; trying again"),
+        };
+        line.show(&why, &format!("{} s{}: {why}", wait.elapsed().as_secs(), wait.of_at_most()));
         wait.pause(POLL).await;
     }
 }

@@ -27,7 +27,7 @@ pub enum Color {
 pub struct Layout {
     /// Columns of the terminal; `None`: lines may have any length.
     pub width: Option<usize>,
-    /// Rows of the terminal; `None`: there may be any number of lines.
+    /// Rows of the terminal; `None`: there may be any number of lines, and nothing is overwritten.
     pub height: Option<usize>,
     pub color: bool,
 }
@@ -55,7 +55,7 @@ impl Layout {
         let size = output.is_terminal().then(terminal_size::terminal_size).flatten();
         Layout {
             width: size.map(|(width, _)| usize::from(width.0).max(MIN_WIDTH)),
-            height: size.map(|(_, height)| usize::from(height.0)),
+            height: size.map(|(_, height)| usize::from(height.0)).filter(|_| !is_dumb()),
             color,
         }
     }
@@ -106,6 +106,11 @@ impl Layout {
     }
 }
 
+/// Whether the terminal, such as the shell of an editor, shows control sequences instead of acting on them.
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|kind| kind == "dumb")
+}
+
 /// The tone of a verdict.
 pub fn tone(verdict: Verdict) -> Tone {
     match verdict {
@@ -119,7 +124,15 @@ pub fn tone(verdict: Verdict) -> Tone {
 /// Text without control characters. Names and messages come from AWS and from other users, and must not command the
 /// terminal.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if is_command(c) { ' ' } else { c }).collect()
+}
+
+/// Whether a terminal acts on a character instead of showing it: control characters, and those that change the direction of
+/// the text after them, which would then say something else (<https://www.unicode.org/reports/tr9/#Directional_Formatting_Codes>).
+pub fn is_command(character: char) -> bool {
+    let is_direction = matches!(character,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    is_direction || character.is_control()
 }
 
 /// Text with blanks up to a number of columns.
@@ -148,6 +161,7 @@ mod tests {
     #[test]
     fn text_that_others_wrote_cannot_command_the_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb\nc"), "a [2Jb c");
+        assert_eq!(printable("dest\u{202e}tekcub\u{2066}\u{200f}é漢"), "dest tekcub  é漢");
         assert_eq!(NARROW.wrap("a\u{1b}[2Jb", "  "), "  a [2Jb");
     }
 

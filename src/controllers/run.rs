@@ -46,6 +46,7 @@ pub async fn run(operator: Operator) {
     let cluster = Arc::new(ObjectWriter::new(client.clone(), reporter, settings.runbooks.clone()));
     let of_replications =
         Scope { namespaces: settings.namespaces.clone(), selector: settings.selector.clone() };
+    // A backfill belongs to the operator of its replication, whatever labels it has itself.
     let of_backfills = Scope { namespaces: settings.namespaces.clone(), selector: None };
     let leadership = election.leadership();
     let may_begin = {

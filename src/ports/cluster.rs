@@ -124,6 +124,12 @@ pub trait Cluster: Send + Sync + 'static {
         object: &ObjectKey,
     ) -> impl Future<Output = Result<Option<DynamicObject>, ClusterError>> + Send;
 
+    /// Whether an object has this kind and name now, whatever its UID is.
+    ///
+    /// # Errors
+    /// What the API server answered.
+    fn exists(&self, object: &ObjectKey) -> impl Future<Output = Result<bool, ClusterError>> + Send;
+
     /// Adds a finalizer to those that were read, to an object of this generation that is not being deleted.
     ///
     /// # Errors

@@ -68,6 +68,11 @@ impl Cluster for ObjectWriter {
         Ok(live.filter(|live| live.metadata.uid.as_ref() == Some(&object.uid)))
     }
 
+    async fn exists(&self, object: &ObjectKey) -> Result<bool, ClusterError> {
+        let found = self.api(object).get_metadata_opt(&object.name).await;
+        Ok(found.map_err(ClusterError::new("read the resource"))?.is_some())
+    }
+
     async fn add_finalizer(
         &self,
         object: &ObjectKey,

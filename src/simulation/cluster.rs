@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::ports::{Cluster, ClusterError, Finalizers, ObjectKey, StatusField};
 use crate::replication::status::Event;
-use crate::simulation::api_server::ApiServer;
+use crate::simulation::api_server::{ApiServer, ObjectName};
 
 /// An API server in memory.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +49,10 @@ impl Cluster for SimulatedCluster {
         let live = self.0.lock().live(object).cloned();
         let decoded = live.map(serde_json::from_value).transpose();
         decoded.map_err(|error| ClusterError::new("read the resource")(kube::Error::SerdeError(error)))
+    }
+
+    async fn exists(&self, object: &ObjectKey) -> Result<bool, ClusterError> {
+        Ok(self.0.lock().objects.contains_key(&ObjectName::from(object)))
     }
 
     async fn add_finalizer(

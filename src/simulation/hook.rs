@@ -485,6 +485,10 @@ impl<P: Cluster> Cluster for Hooked<P> {
         self.kubernetes(Call::Live(object.kind.kind.clone()), self.port.live(object)).await
     }
 
+    async fn exists(&self, object: &ObjectKey) -> Result<bool, ClusterError> {
+        self.kubernetes(Call::Live(object.kind.kind.clone()), self.port.exists(object)).await
+    }
+
     async fn add_finalizer(
         &self,
         object: &ObjectKey,

@@ -155,3 +155,34 @@ fn values_that_do_not_go_together_are_refused_with_the_fix() -> Result<()> {
     assert!(unserved.contains("set service.enabled to true"), "{unserved}");
     Ok(())
 }
+
+/// The notes, the rights and the probes are made from values: a release that got the flag in another way would print
+/// commands that delete the resources of others.
+#[test]
+fn a_flag_that_decides_more_than_arguments_is_refused_where_it_is_not_a_value() -> Result<()> {
+    for (flag, value) in [
+        ("selector", "operator.selector"),
+        ("namespaces", "namespaces"),
+        ("read-only", "operator.readOnly"),
+        ("require-account", "operator.requireAccount"),
+        ("http-address", "operator.httpAddress"),
+        ("otlp-endpoint", "operator.otlpEndpoint"),
+        ("leader-elect", "leaderElection.enabled"),
+        ("lease-name", "leaderElection.leaseName"),
+        ("lease-namespace", "leaderElection.leaseNamespace"),
+    ] {
+        let variable = flag.replace('-', "_").to_uppercase();
+        for (values, given) in [
+            (json!({"extraArgs": [format!("--{flag}=a")]}), format!("extraArgs has --{flag}:")),
+            (json!({"extraArgs": [format!("--{flag}"), "a"]}), format!("extraArgs has --{flag}:")),
+            (json!({"extraEnv": [{"name": variable, "value": "a"}]}), format!("extraEnv has {variable}:")),
+        ] {
+            let printed = refusal(&values)?;
+            ensure!(printed.contains(&format!("{given} set the value {value} instead")), "{printed}");
+        }
+    }
+    let other =
+        json!({"extraArgs": ["--selector-of-later=a"], "extraEnv": [{"name": "SELECTORS", "value": "a"}]});
+    rendered_text(RELEASE, NAMESPACE, &other)?;
+    Ok(())
+}

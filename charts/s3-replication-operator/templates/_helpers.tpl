@@ -85,8 +85,38 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{/*
+Flags that decide more of the release than the arguments: its rights, probes, ports, labels and notes. Each has a value, and
+given in another way, the rest of the release would not know of it.
+*/}}
+{{- define "operator.requireValues" -}}
+{{- range $flag, $value := dict
+  "namespaces" "namespaces"
+  "selector" "operator.selector"
+  "read-only" "operator.readOnly"
+  "require-account" "operator.requireAccount"
+  "http-address" "operator.httpAddress"
+  "otlp-endpoint" "operator.otlpEndpoint"
+  "leader-elect" "leaderElection.enabled"
+  "lease-name" "leaderElection.leaseName"
+  "lease-namespace" "leaderElection.leaseNamespace" }}
+{{- range $.Values.extraArgs }}
+{{- if regexMatch (printf "^--%s(=|$)" $flag) . }}
+{{- fail (printf "extraArgs has --%s: set the value %s instead, from which the rest of the release is made too" $flag $value) }}
+{{- end }}
+{{- end }}
+{{- $variable := $flag | replace "-" "_" | upper }}
+{{- range $.Values.extraEnv }}
+{{- if eq .name $variable }}
+{{- fail (printf "extraEnv has %s: set the value %s instead, from which the rest of the release is made too" $variable $value) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* The arguments: a value that is null leaves its flag out. */}}
 {{- define "operator.args" -}}
+{{- include "operator.requireValues" . -}}
 - run
 {{- with .Values.leaderElection }}
 {{- if .enabled }}

@@ -227,7 +227,19 @@ pub struct DriftEntry {
 impl fmt::Display for DriftEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let DriftEntry { resource, name, path, want, got } = self;
-        write!(f, "{} {name} {path}: want {want:?}, got {got:?}", resource.as_str())
+        write!(f, "{} {name} {path}: want {}, got {}", resource.as_str(), quoted(want), quoted(got))
+    }
+}
+
+/// A value in quotes on one line. One that holds quotes, as the conditions of a policy do, stands in single ones, so that
+/// it can be read and copied.
+fn quoted(value: &str) -> String {
+    let escaped = format!("{value:?}");
+    match escaped.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inner) if value.contains('"') && !value.contains('\'') => {
+            format!("'{}'", inner.replace("\\\"", "\""))
+        }
+        _ => escaped,
     }
 }
 
@@ -242,4 +254,21 @@ pub struct Correction {
     /// The first 100 of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<DriftEntry>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_holds_quotes_can_be_read_and_stays_on_one_line() {
+        for (value, text) in [
+            ("Enabled", r#""Enabled""#),
+            ("a\nb", r#""a\nb""#),
+            (r#"Allow if {"bool":{}}"#, r#"'Allow if {"bool":{}}'"#),
+            ("say \"it's\"\n", r#""say \"it's\"\n""#),
+        ] {
+            assert_eq!(quoted(value), text);
+        }
+    }
 }

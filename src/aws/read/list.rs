@@ -54,17 +54,23 @@ pub async fn bucket_region(aws: &AwsClient, bucket: &str) -> Read<Option<String>
     Ok(located.map(|location| location.region))
 }
 
-/// Every bucket of the account with its replication configuration.
+/// Every bucket of the account with its replication configuration. `count` is called with how many of how many are read.
 ///
 /// # Errors
 /// When the buckets cannot be listed.
-pub async fn list_buckets(aws: &AwsClient) -> Read<Vec<ListedBucket>> {
+pub async fn list_buckets(aws: &AwsClient, mut count: impl FnMut(usize, usize)) -> Read<Vec<ListedBucket>> {
     let names = bucket_names(aws).await?;
+    let (mut done, all) = (0, names.len());
+    count(done, all);
     let reads = stream::iter(names).map(|name| async move {
         let configuration = importable(aws, &name).await;
         ListedBucket { name, configuration }
     });
-    Ok(reads.buffered(CONCURRENCY).collect().await)
+    let counted = reads.buffered(CONCURRENCY).inspect(|_| {
+        done += 1;
+        count(done, all);
+    });
+    Ok(counted.collect().await)
 }
 
 /// The roles below a path whose tags name a resource and its cluster, with everything that keeps IAM from deleting them;

@@ -17,7 +17,8 @@ use kube::core::ObjectMeta;
 use serde_json::json;
 
 use crate::api::{
-    AdoptionPolicy, BucketReplication, BucketReplicationSpec, BucketReplicationStatus, ReplicationRule,
+    AdoptionPolicy, BucketReplication, BucketReplicationSpec, BucketReplicationStatus, DEFAULT_ACCOUNT,
+    ReplicationRule,
 };
 use crate::aws::{self, AwsClient, AwsConnector, Importable, ListedBucket};
 use crate::cli::account_lookup::AccountLookup;
@@ -30,7 +31,7 @@ use crate::cli::import::directory::{
 use crate::cli::kubernetes::{ClusterArgs, FoundObject, KubeArgs, KubernetesError, ScopeArgs};
 use crate::cli::manifests::{Manifests, resource_id};
 use crate::cli::output::complain;
-use crate::cli::progress::ProgressLine;
+use crate::cli::progress::{ProgressLine, counts};
 use crate::cli::status::WRONG;
 use crate::cli::{CliError, write};
 use crate::iam::arn::{bucket_of_arn, role_of_arn};
@@ -155,6 +156,10 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
     match &owners {
         Some(Err(why)) => complain(&format!("note: {NOT_ASKED} {why}")),
         Some(Ok(owners)) => {
+            let takes_any = imported.buckets.iter().any(|bucket| bucket.manifest.is_ok());
+            if let Some(note) = owners.without_account().filter(|_| args.account.is_none() && takes_any) {
+                complain(&note);
+            }
             for odd in &owners.unclear {
                 complain(&format!(
                     "note: this version cannot decode BucketReplication {odd}, which may be about one of these buckets"
@@ -224,9 +229,25 @@ struct ManagedSources {
     by_bucket: BTreeMap<String, String>,
     /// Resources of another version, whose source is not known.
     unclear: Vec<String>,
+    /// The names of the `AwsAccount`s, as far as the user may list them.
+    accounts: Vec<String>,
 }
 
 impl ManagedSources {
+    /// What to note where no `AwsAccount` was asked for, and the cluster has some: the operator applies one of them to the
+    /// resources, and may refuse them.
+    fn without_account(&self) -> Option<String> {
+        let all = &self.accounts;
+        let name = all.iter().find(|name| *name == DEFAULT_ACCOUNT).or(all.first())?;
+        let applies = match name == DEFAULT_ACCOUNT {
+            true => {
+                format!("AwsAccount {name} of the cluster applies to these resources, and may refuse them")
+            }
+            false => "the cluster has AwsAccounts, and may refuse resources that name none".to_owned(),
+        };
+        Some(format!("note: {applies}: --account {name} imports only what it allows"))
+    }
+
     fn of(mut found: Vec<FoundObject<BucketReplication>>) -> ManagedSources {
         let full_name = |metadata: &ObjectMeta| {
             let text = |name: &Option<String>| name.clone().unwrap_or_default();
@@ -260,7 +281,10 @@ impl ManagedSources {
 async fn read_owners(cluster: &ClusterArgs) -> Result<ManagedSources, KubernetesError> {
     let kubernetes = KubeArgs { cluster: cluster.clone(), namespace: None }.connect().await?;
     let (found, _) = kubernetes.list(&ScopeArgs::everywhere()).await?;
-    Ok(ManagedSources::of(found))
+    // Who may not list them is refused later, by the operator, and with the reason.
+    let held = kubernetes.accounts().await.unwrap_or_default();
+    let accounts = held.into_iter().filter_map(|account| account.metadata.name).collect();
+    Ok(ManagedSources { accounts, ..ManagedSources::of(found) })
 }
 
 /// The versioning of buckets by their names; `None`: there is no such bucket.
@@ -272,7 +296,10 @@ async fn import_all(aws: &AwsClient, target: &ManifestTarget<'_>) -> Result<Impo
     let mut progress = ProgressLine::new();
     let step = format!("reading the buckets of {account}");
     progress.show(&step, &format!("{step} …"));
-    let held = aws::list_buckets(aws).await?;
+    let held = aws::list_buckets(aws, |done, all| {
+        progress.count(done, all, |count| format!("read {count} of {} of {account}", counted(all, "bucket")));
+    });
+    let held = held.await?;
     let found =
         held.iter().filter_map(|held| Some((&held.name, held.configuration.as_ref().ok()?.as_ref()?)));
     let buckets: Vec<BucketRef> = found.flat_map(|(name, found)| buckets_of(name, found)).collect();
@@ -305,9 +332,7 @@ async fn import_all(aws: &AwsClient, target: &ManifestTarget<'_>) -> Result<Impo
 
 /// How many buckets are planned: what a line is worth that stays, one for each tenth, and the count of the moment.
 fn progress_of(planned: usize, all: usize) -> [String; 2] {
-    let tenth = (all / 10).max(1);
-    let last = if planned == all { all } else { planned - planned % tenth };
-    [last, planned].map(|count| format!("planned {count} of {}", counted(all, "bucket")))
+    counts(planned, all).map(|count| format!("planned {count} of {}", counted(all, "bucket")))
 }
 
 /// The buckets that a configuration is about: the source, and the destinations of its rules.
@@ -493,6 +518,18 @@ mod tests {
         assert!((10..=12).contains(&lines(1234)), "{}", lines(1234));
         assert_eq!(progress_of(1234, 1234), ["planned 1234 of 1234 buckets"; 2]);
         assert_eq!(progress_of(130, 1234), ["planned 123 of 1234 buckets", "planned 130 of 1234 buckets"]);
+    }
+
+    #[test]
+    fn the_account_that_would_apply_is_named_where_none_was_asked_for() {
+        let note = |names: &[&str]| {
+            let accounts = names.iter().map(ToString::to_string).collect();
+            ManagedSources { accounts, ..ManagedSources::default() }.without_account().unwrap_or_default()
+        };
+        assert_eq!(note(&[]), "");
+        assert!(note(&["a", "default"]).contains("AwsAccount default of the cluster applies"));
+        assert!(note(&["a", "default"]).ends_with("--account default imports only what it allows"));
+        assert!(note(&["a", "b"]).ends_with("--account a imports only what it allows"));
     }
 
     #[test]

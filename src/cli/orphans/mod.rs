@@ -22,7 +22,7 @@ use crate::cli::aws_args::AwsArgs;
 use crate::cli::aws_failure::explain;
 use crate::cli::counted::{counted, form};
 use crate::cli::interrupt::Interrupt;
-use crate::cli::kubernetes::{ClusterArgs, KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
+use crate::cli::kubernetes::{ClusterArgs, KubeArgs, Kubernetes, KubernetesError, ScopeArgs, namespace_name};
 use crate::cli::orphans::find::{
     ClusterObjects, Findings, HeldAccount, HeldBucket, Orphan, UnreadAccount, find,
 };
@@ -68,7 +68,7 @@ pub struct OrphansArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
     /// Namespace: only what is left over of its resources is printed and deleted; absent: of all namespaces
-    #[arg(long, short, help_heading = "Kubernetes")]
+    #[arg(long, short, help_heading = "Kubernetes", value_parser = namespace_name)]
     namespace: Option<String>,
     #[command(flatten)]
     aws: AwsArgs,
@@ -151,7 +151,10 @@ async fn read(kubernetes: &Kubernetes, accounts: &[Reached], path: &str) -> Resu
         progress.show(&step, &format!("{step} …"));
         let paths = role_paths(path, &account.role_paths);
         let read = match account.client() {
-            Ok(aws) => read_account(aws, id, &paths).await.map_err(|failure| explain(&failure)),
+            Ok(aws) => {
+                let read = read_account(aws, id, &paths, &mut progress).await;
+                read.map_err(|failure| explain(&failure))
+            }
             Err(why) => Err(why.to_owned()),
         };
         match read {
@@ -176,12 +179,23 @@ fn role_paths<'a>(path: &'a str, imposed: &'a BTreeSet<String>) -> Vec<&'a str> 
     all.iter().copied().filter(|path| !is_covered(path)).collect()
 }
 
-async fn read_account(aws: &AwsClient, account_id: &str, paths: &[&str]) -> Read<HeldAccount> {
+async fn read_account(
+    aws: &AwsClient,
+    account_id: &str,
+    paths: &[&str],
+    progress: &mut ProgressLine,
+) -> Read<HeldAccount> {
     let mut roles = Vec::new();
     for path in paths {
         roles.extend(aws::managed_roles(aws, path).await?);
     }
-    let buckets = aws::list_buckets(aws).await?;
+    let buckets = aws::list_buckets(aws, |done, all| {
+        let of_account = format!("{} of {}", counted(all, "bucket"), title(account_id));
+        progress.count(done, all, |count| format!("read {count} of {of_account}"));
+    });
+    let buckets = buckets.await?;
+    let of_account = format!("{} of {}", counted(buckets.len(), "bucket"), title(account_id));
+    progress.count(buckets.len(), buckets.len(), |_| format!("reading the policies of {of_account}"));
     let reads = stream::iter(buckets).map(|bucket| async move {
         let Some(region) = region_of(aws, &bucket).await? else { return Ok(None) };
         let held = bucket.configuration.ok().flatten().map(|held| held.configuration);

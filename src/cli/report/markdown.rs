@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use crate::cli::fleet::{ReplicationView, Verdict};
 use crate::cli::map::account_and_region;
 use crate::cli::report::data::{BucketReport, ChangeReport, FleetReport, IMPORT, UnknownReport};
+use crate::cli::terminal::{is_command, printable};
 
 /// The most bytes of the text. GitHub refuses a body of more than 65,536 characters (`Body is too long`).
 const LONGEST: usize = 65_000;
@@ -110,7 +111,7 @@ fn lists(report: &FleetReport) -> Vec<Listing> {
     let table = Listing::new(head, &attention, |view| row(view, view.message_beside_link()));
     let commands: Vec<&String> = attention.iter().filter_map(|view| view.next.first()).collect();
     let next =
-        Listing::new("\nNext:\n\n".to_owned(), &commands, |command| format!("    {}\n", one_line(command)));
+        Listing::new("\nNext:\n\n".to_owned(), &commands, |command| format!("    {}\n", printable(command)));
     let summary = format!("Without a need to act: {}", well.len());
     let head = format!("\n<details><summary>{summary}</summary>\n\n{REPLICATIONS}");
     let folded = Listing::new(head, &well, |view| row(view, &view.meaning))
@@ -231,7 +232,7 @@ fn escaped(text: &str) -> String {
             '|' | '`' | '*' | '_' | '[' | ']' | '\\' | '~' | '#' | '@' | '!' | '$' | ':' => {
                 format!("&#{};", u32::from(character))
             }
-            control if control.is_control() => " ".to_owned(),
+            command if is_command(command) => " ".to_owned(),
             other => other.to_string(),
         };
         if cell.len() + piece.len() > CELL {
@@ -241,9 +242,4 @@ fn escaped(text: &str) -> String {
         cell.push_str(&piece);
     }
     cell
-}
-
-/// An indented block of code ends with its line, and needs no escapes.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

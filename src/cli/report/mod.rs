@@ -1,7 +1,7 @@
 //! `report`: writes a page for people without a terminal.
 //!
-//! In: the resources of a cluster and the buckets of its accounts, or an earlier report as JSON. Out: HTML, Markdown or
-//! JSON: the verdict of the fleet, a map, tables, and the buckets that no resource covers.
+//! In: the resources of a cluster and the buckets of its accounts, or an earlier report as JSON. Out: HTML, Markdown, JSON
+//! or YAML: the verdict of the fleet, a map, tables, and the buckets that no resource covers.
 
 mod chart;
 mod data;
@@ -10,6 +10,7 @@ mod markdown;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,18 +23,19 @@ use crate::cli::aws_args::AwsArgs;
 use crate::cli::aws_failure::explain;
 use crate::cli::counted::counted;
 use crate::cli::fleet::{Pointers, ReplicationView, RunbookArgs, view_all};
-use crate::cli::kubernetes::{ClusterArgs, KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
+use crate::cli::kubernetes::{ClusterArgs, KubeArgs, Kubernetes, KubernetesError, ScopeArgs, namespace_name};
 use crate::cli::output::{Format, PrintError, complain, formatted, print};
 use crate::cli::progress::ProgressLine;
 use crate::cli::reach::{AccountsArgs, NoSuchAccount, Reached, reach};
 use crate::cli::report::data::{Covered, FleetReport, ReadAccount, ReadBucket};
+use crate::cli::shell::{about_cluster, word};
 use crate::cli::status::WRONG;
 use crate::iam::arn::bucket_of_arn;
 use crate::runtime::clock::Clock;
 
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Format: one HTML page without a network, Markdown for a pull request, or JSON for a program
+    /// Format: one HTML page without a network, Markdown for a pull request, or JSON or YAML for a program
     #[arg(long, short, value_enum, default_value_t)]
     output: ReportFormat,
     /// File to write; absent: standard output
@@ -54,7 +56,7 @@ pub struct ReportArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
     /// Namespace: only its resources are reported; absent: those of all namespaces
-    #[arg(long, short, help_heading = "Kubernetes")]
+    #[arg(long, short, help_heading = "Kubernetes", value_parser = namespace_name)]
     namespace: Option<String>,
     #[command(flatten)]
     aws: AwsArgs,
@@ -66,6 +68,7 @@ enum ReportFormat {
     Html,
     Markdown,
     Json,
+    Yaml,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -76,8 +79,22 @@ pub enum ReportError {
     Print(#[from] PrintError),
     #[error(transparent)]
     Account(#[from] NoSuchAccount),
+    #[error("{error}\n→ {command}")]
+    AccountsDenied { error: KubernetesError, command: String },
     #[error("{file} is no report that this version can read: {why}")]
     From { file: String, why: String },
+}
+
+impl ReportArgs {
+    /// Who may read a namespace may not read the AwsAccounts, which are in none: the rest of the report needs none.
+    fn without_accounts(&self, error: KubernetesError, typed: &str) -> ReportError {
+        if !error.is_denied() {
+            return error.into();
+        }
+        let namespace = self.namespace.as_ref().map(|name| format!(" -n {}", word(name)));
+        let command = format!("{typed} report --without-aws{}", namespace.unwrap_or_default());
+        ReportError::AccountsDenied { error, command: about_cluster(&command, &self.cluster.flags()) }
+    }
 }
 
 pub async fn report(args: ReportArgs, typed: &'static str) -> Result<ExitCode, ReportError> {
@@ -89,6 +106,7 @@ pub async fn report(args: ReportArgs, typed: &'static str) -> Result<ExitCode, R
         ReportFormat::Html => html::page(&report),
         ReportFormat::Markdown => markdown::markdown(&report),
         ReportFormat::Json => formatted(&report, Format::Json)?,
+        ReportFormat::Yaml => formatted(&report, Format::Yaml)?,
     };
     match &args.file {
         None => {
@@ -124,6 +142,8 @@ async fn present(args: &ReportArgs, typed: &'static str) -> Result<FleetReport, 
         all_namespaces: args.scope.all_namespaces || flags.named_namespace().is_none(),
         selector: args.scope.selector.clone(),
     };
+    let mut progress = ProgressLine::new();
+    progress.show("reading the cluster", "reading the cluster …");
     let (found, _) = kubernetes.list(&scope).await?;
     let backfills = kubernetes.backfills(&scope).await?.unwrap_or_default();
     let views = view_all(found, &backfills, args.runbooks.pointers(typed, &kubernetes.flags));
@@ -133,11 +153,18 @@ async fn present(args: &ReportArgs, typed: &'static str) -> Result<FleetReport, 
         Vec::new()
     } else {
         let connector = AwsConnector::from_env(args.aws.settings(), aws::AwsMetrics::default()).await;
-        let mut progress = ProgressLine::new();
-        let reached = reach(&connector, &args.accounts.choose(kubernetes.accounts().await?)?).await;
-        let step = format!("reading the buckets of {}", counted(reached.len(), "account"));
+        let held = kubernetes.accounts().await.map_err(|error| args.without_accounts(error, typed))?;
+        let chosen = args.accounts.choose(held)?;
+        let step = format!("reading the buckets of {}", counted(chosen.len().max(1), "account"));
         progress.show(&step, &format!("{step} …"));
-        join_all(reached.into_iter().map(read)).await
+        let reached = reach(&connector, &chosen).await;
+        let tally = AccountCounts { progress: &mut progress, held: vec![(0, 0); reached.len()] };
+        let tally = &RefCell::new(tally);
+        let reads = reached.into_iter().enumerate();
+        join_all(reads.map(|(index, reached)| {
+            read(reached, move |done, all| tally.borrow_mut().count(index, (done, all)))
+        }))
+        .await
     };
     Ok(FleetReport::new(views, covered, accounts, Clock::System.timestamp()))
 }
@@ -161,10 +188,28 @@ async fn covered(
     }
 }
 
+/// Counts the buckets of accounts that are read at the same time.
+struct AccountCounts<'a> {
+    progress: &'a mut ProgressLine,
+    /// How many are read of how many, for each account.
+    held: Vec<(usize, usize)>,
+}
+
+impl AccountCounts<'_> {
+    fn count(&mut self, index: usize, (done, all): (usize, usize)) {
+        if let Some(held) = self.held.get_mut(index) {
+            *held = (done, all);
+        }
+        let (done, all) = self.held.iter().fold((0, 0), |sum, held| (sum.0 + held.0, sum.1 + held.1));
+        let of_accounts = format!("{} of {}", counted(all, "bucket"), counted(self.held.len(), "account"));
+        self.progress.count(done, all, |count| format!("read {count} of {of_accounts}"));
+    }
+}
+
 /// What an account holds, as far as it can be read.
-async fn read(reached: Reached) -> ReadAccount {
+async fn read(reached: Reached, count: impl FnMut(usize, usize)) -> ReadAccount {
     let buckets = match reached.client() {
-        Ok(aws) => aws::list_buckets(aws).await.map_err(|failure| explain(&failure)),
+        Ok(aws) => aws::list_buckets(aws, count).await.map_err(|failure| explain(&failure)),
         Err(why) => Err(why.to_owned()),
     };
     let buckets = buckets.map(|buckets| buckets.into_iter().map(bucket).collect());

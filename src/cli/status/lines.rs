@@ -85,7 +85,8 @@ pub fn lines(views: &[ReplicationView], layout: &Layout, program: (&str, &str)) 
         let [name, buckets, status, why] = cells;
         let cell = |text: &str, width: usize| match width {
             0 => String::new(),
-            width => pad(&layout.cut(text, width), width + GAP),
+            // A text that is longer than its column, which nothing cuts in a pipe, is still a word of its own.
+            width => format!("{}{}", pad(&layout.cut(text, width), width), " ".repeat(GAP)),
         };
         let why = if columns.why == 0 { String::new() } else { layout.cut(why, columns.why) };
         let Columns { name: first, buckets: second, status: third, .. } = columns;

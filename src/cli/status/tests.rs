@@ -23,6 +23,16 @@ fn head(text: &str) -> String {
 }
 
 #[test]
+fn a_name_that_is_longer_than_its_column_is_a_word_of_its_own_in_a_pipe() {
+    let long = "orders-".repeat(12) + "eu";
+    let views = all([resource(&long, &[["Ready", "False", "ForeignRole", "m"]])]);
+    let text = lines(&views, &PIPE, ("kubectl s3replication", ""));
+    let row = text.lines().find(|line| line.starts_with('✗')).unwrap();
+    let words: Vec<&str> = row.split_whitespace().collect();
+    assert!(words[1].ends_with("-eu") && words.contains(&"→") && words.contains(&"ForeignRole"), "{row}");
+}
+
+#[test]
 fn every_reason_has_its_verdict_its_meaning_and_a_next_command() {
     let mut text = String::new();
     for reason in reasons() {

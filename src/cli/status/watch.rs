@@ -2,11 +2,10 @@
 //!
 //! In: the resources, and the changes of them that the API server reports. Out: on a terminal a picture on its alternate
 //! screen that overwrites the last one in one write, line by line and without clearing the screen first, so that nothing
-//! flickers, and the last picture on the screen itself; elsewhere a line for each resource whose verdict changes, or each
+//! flickers, and the last picture on the screen itself, where Ctrl-Z leads back to too; elsewhere a line for each resource whose verdict changes, or each
 //! resource that changes for a program.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use crate::cli::following::News;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::kubernetes::{FoundObject, Kubernetes, KubernetesError, found};
 use crate::cli::output::{Format, complain, formatted, print, print_to_reader};
+use crate::cli::screen::AlternateScreen;
 use crate::cli::status::{StatusArgs, StatusError, exit_code, render, summary};
 use crate::cli::terminal::{Layout, Tone, printable};
 use crate::cli::wait::Wait;
@@ -46,7 +46,6 @@ struct Shown {
     printed: BTreeMap<String, ReplicationView>,
     /// Why the API server gave no answer, once that is printed.
     silence: Option<String>,
-    screen: Option<AlternateScreen>,
 }
 
 pub async fn watch(
@@ -61,12 +60,19 @@ pub async fn watch(
         Some(_) => Interrupt::listen_on_terminal(),
         None => Interrupt::listen(),
     };
-    let mut shown = Shown::default();
-    let ended = tokio::select! {
-        ended = follow(kubernetes, args, layout, (typed, &mut shown)) => ended,
-        () = interrupt.pressed() => Ok(None),
+    let (mut shown, screen) = (Shown::default(), AlternateScreen::default());
+    let stop_when_asked = async {
+        match layout.height {
+            Some(_) => screen.stop_when_asked().await,
+            None => std::future::pending().await,
+        }
     };
-    if shown.screen.take().is_some() {
+    let ended = tokio::select! {
+        ended = follow(kubernetes, (args, layout, typed), &mut shown, &screen) => ended,
+        () = interrupt.pressed() => Ok(None),
+        () = stop_when_asked => Ok(None),
+    };
+    if screen.leave() {
         print(&render(&shown.views, args, &Layout::of_stdout(args.color), typed))?;
     }
     match ended? {
@@ -79,9 +85,9 @@ pub async fn watch(
 /// Follows the resources. Returns why the watch is over; `None`: nobody reads it any more.
 async fn follow(
     kubernetes: &Kubernetes,
-    args: &StatusArgs,
-    layout: Layout,
-    (typed, shown): (&'static str, &mut Shown),
+    (args, layout, typed): (&StatusArgs, Layout, &'static str),
+    shown: &mut Shown,
+    screen: &AlternateScreen,
 ) -> Result<Option<String>, StatusError> {
     let mut wait = Wait::begin(args.timeout, Clock::System);
     let mut held = HeldObjects::default();
@@ -105,13 +111,16 @@ async fn follow(
         }
         shown.is_known = true;
         shown.views = held.views(args, (typed, &kubernetes.flags));
-        if !show(shown, &wait, (args, layout, typed))? {
+        if !show((shown, screen), &wait, (args, layout, typed)).await? {
             return Ok(None);
         }
         if wait.is_over() {
             return Ok(Some(given_up(&wait, &shown.views)));
         }
-        next_picture(&mut heard, &mut held, &mut wait).await?;
+        tokio::select! {
+            next = next_picture(&mut heard, &mut held, &mut wait) => next?,
+            () = screen.continued() => {}
+        }
     }
 }
 
@@ -226,8 +235,8 @@ async fn next_picture(
 }
 
 /// Prints what is new: a picture on a terminal, and elsewhere a line for each change. Returns whether someone reads it.
-fn show(
-    shown: &mut Shown,
+async fn show(
+    (shown, screen): (&mut Shown, &AlternateScreen),
     wait: &Wait,
     (args, layout, typed): (&StatusArgs, Layout, &'static str),
 ) -> Result<bool, StatusError> {
@@ -235,8 +244,7 @@ fn show(
         // The window may have another size by now.
         let layout = Layout::of_stdout(args.color);
         let text = format!("{}{}", note(wait, &layout), render(&shown.views, args, &layout, typed));
-        shown.screen.get_or_insert_with(AlternateScreen::enter);
-        return Ok(print_to_reader(&picture(&text, &layout))?);
+        return Ok(screen.show(&picture(&text, &layout)).await?);
     }
     let silence = wait.silence().map(str::to_owned);
     if let Some(why) = silence.as_ref().filter(|_| shown.silence.is_none()) {
@@ -268,28 +276,6 @@ fn given_up(wait: &Wait, views: &[ReplicationView]) -> String {
 }
 
 const HIDE_CURSOR: &str = "\u{1b}[?25l";
-const ENTER_SCREEN: &str = "\u{1b}[?1049h";
-const LEAVE_SCREEN: &str = "\u{1b}[?1049l\u{1b}[?25h";
-
-/// The screen of the terminal on which pictures are, beside the one on which the user has typed. However the watch ends, the
-/// terminal shows that one again, with its cursor.
-struct AlternateScreen;
-
-impl AlternateScreen {
-    fn enter() -> AlternateScreen {
-        // The picture that follows finds out whether the terminal is closed.
-        drop(std::io::stdout().write_all(ENTER_SCREEN.as_bytes()));
-        AlternateScreen
-    }
-}
-
-impl Drop for AlternateScreen {
-    fn drop(&mut self) {
-        let mut output = std::io::stdout();
-        // A closed terminal has no cursor.
-        drop(output.write_all(LEAVE_SCREEN.as_bytes()).and_then(|()| output.flush()));
-    }
-}
 
 /// What moves a terminal from one picture to the next: from the top, each line with its rest deleted, then all below.
 /// Terminals that know synchronized updates show the whole at once.

@@ -22,9 +22,10 @@ mod tests;
 use std::time::Duration;
 
 use kube::Resource as _;
+use kube::core::ObjectMeta;
 use tracing::warn;
 
-use crate::api::{ConditionType, Reason, ReplicationBackfill};
+use crate::api::{BucketReplication, ConditionType, Reason, ReplicationBackfill};
 use crate::controllers::GuardedBackfill;
 use crate::controllers::replication_backfill::context::Context;
 use crate::controllers::replication_backfill::object::BackfillObject;
@@ -33,6 +34,7 @@ use crate::ports::{Cloud, Cluster, ObjectKey};
 use crate::replication::Refusal;
 use crate::runtime::Error;
 use crate::runtime::action::Action;
+use crate::runtime::store::Key;
 
 /// The longest a reconcile may take: every call has a timeout of its own, this one is for all together.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(3 * 60);
@@ -46,6 +48,9 @@ pub async fn reconcile<C: Cloud, K: Cluster>(
     cx: &Context<C, K>,
 ) -> Result<Action, Error> {
     let key = ObjectKey::new::<ReplicationBackfill>(object.meta());
+    if is_of_another_operator(object, cx).await? {
+        return Ok(Action::await_change());
+    }
     let readable = object.0.as_ref().ok();
     let cached = readable.and_then(|backfill| backfill.status.as_ref());
     let mut subject = BackfillObject::new(&key, object.meta(), readable, cached, cx);
@@ -79,6 +84,26 @@ pub async fn reconcile<C: Cloud, K: Cluster>(
         Err(error) if error.is_overtaken() => Ok(begin_again(&key, cx)),
         concluded => concluded,
     }
+}
+
+/// Whether another operator works on the replication that a backfill refers to. Backfills need no labels, so that each
+/// operator with a selector watches all of them, and works on those of its own replications. If this one begins to work on
+/// the replication, the watch of replications has the backfill reconciled again.
+async fn is_of_another_operator<C, K: Cluster>(
+    object: &GuardedBackfill,
+    cx: &Context<C, K>,
+) -> Result<bool, Error> {
+    let Ok(backfill) = &object.0 else { return Ok(false) };
+    let named = ObjectMeta {
+        name: Some(backfill.spec.replication_ref.name.clone()),
+        namespace: object.meta().namespace.clone(),
+        ..ObjectMeta::default()
+    };
+    if cx.shared.settings.selector.is_none() || cx.shared.index.replications.contains(&Key::of(&named)) {
+        return Ok(false);
+    }
+    // Of one that exists for no operator, each of them reports the same.
+    Ok(cx.shared.cluster.exists(&ObjectKey::new::<BucketReplication>(&named)).await?)
 }
 
 /// The cache was behind: a reconcile that begins soon sees the object as it is.

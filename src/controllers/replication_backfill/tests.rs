@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::controllers::settings::Settings;
 use crate::replication::Step;
 use crate::runtime::clock::SimulatedClock;
+use crate::runtime::store::Key;
 use crate::simulation::{
     ApiServer, Call, Choice, Former, Hook, ObjectName, SimulatedCloud, SimulatedCluster, SimulatedOperator,
     SimulatedRole, World,
@@ -193,6 +194,51 @@ fn a_backfill_waits_for_the_last_write_to_settle_and_then_comes_to_its_end() {
     assert_eq!(world.jobs.held.len(), 1);
     assert!(world.roles.keys().all(|(_, name)| !name.starts_with("backfill+")));
     assert_eq!(scene.reconcile().1, None, "what has ended is not checked again");
+}
+
+#[test]
+fn an_operator_leaves_the_backfills_of_replications_that_another_operator_selects() {
+    let scene = Scene::with_settings(|settings| settings.selector = Some("shard=b".to_owned()));
+    let deselect = || scene.operator.index().replications.remove(&Key::namespaced("data", PARENT));
+    // Another operator may be at any of these.
+    let stages: [(&str, fn(&mut Value)); 4] = [
+        ("none", |_| {}),
+        ("approved", |object| object["spec"]["approved"] = json!(true)),
+        ("cancelled", |object| object["spec"]["cancel"] = json!(true)),
+        ("deleted", |object| {
+            object["metadata"]["finalizers"] = json!(["s3replication.dev/finalizer"]);
+            object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        }),
+    ];
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let made = calls.clone();
+    scene.react(move |call| {
+        made.lock().push(call.clone());
+        Choice::Answer
+    });
+    for (stage, edit) in stages {
+        let before = scene.cluster.with(|server| server.objects[&backfill()].clone());
+        scene.edit(&backfill(), edit);
+        scene.cluster.with(|server| scene.operator.sync(server));
+        deselect();
+        let (status, next) = scene.reconcile_from_cache();
+        assert!(status.is_null() && next.is_none(), "{stage}: {status:#}");
+        let made = std::mem::take(&mut *calls.lock());
+        assert_eq!(made, [Call::Live("BucketReplication".to_owned())], "{stage}");
+        scene.edit(&backfill(), |object| *object = before.clone());
+    }
+    // Its label changes: now it is this operator's.
+    scene.edit(&parent(), |object| object["metadata"]["labels"] = json!({"shard": "b"}));
+    scene.until("Completed");
+}
+
+#[test]
+fn a_backfill_of_a_replication_that_no_operator_has_says_so_under_a_selector_too() {
+    let scene = Scene::with_settings(|settings| settings.selector = Some("shard=b".to_owned()));
+    scene.cluster.with(|server| server.objects.remove(&parent()));
+    let (status, _) = scene.reconcile();
+    assert_eq!(reason(&status), "ReplicationNotReady");
+    assert!(status["conditions"][0]["message"].to_string().contains("does not exist"), "{status:#}");
 }
 
 #[test]

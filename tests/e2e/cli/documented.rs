@@ -234,7 +234,7 @@ fn use_installation(terminal: &Terminal<'_>) -> Result<()> {
 const BASH: &str = r#"
 . "$HOME/.local/share/bash-completion/completions/s3-replication-operator"
 function=$(complete -p s3-replication-operator | sed 's/.*-F \([^ ]*\).*/\1/')
-COMP_WORDS=(s3-replication-operator sus) COMP_CWORD=1
+COMP_LINE='s3-replication-operator sus' COMP_POINT=27
 "$function" s3-replication-operator sus s3-replication-operator
 printf 'sus:%s\n' "${COMPREPLY[@]}"
 "#;

@@ -109,22 +109,81 @@ fn a_reader_that_has_gone_changes_no_exit_code() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn each_shell_takes_its_completions() -> Result<()> {
-    let plugin = named("kubectl-s3replication")?;
-    for (shell, check) in [("bash", &["-n"][..]), ("zsh", &["-n"]), ("fish", &["--no-execute"])] {
-        let script = run(&plugin, &["completions", shell])?;
+/// Asks bash as readline does.
+const BASH: &str = r#"
+. "$1"
+COMP_LINE=$2 COMP_POINT=${#2}
+function=$(complete -p s3-replication-operator | sed 's/.*-F \([^ ]*\).*/\1/')
+compopt() { COMPREPLY+=("files: $*"); }
+"$function" "$3"
+printf '%s\n' "${COMPREPLY[@]}"
+"#;
+
+/// Has a zsh on a terminal complete a line, and prints the line.
+const ZSH: &str = r#"
+zmodload zsh/zpty
+zpty shell 'TERM=dumb zsh -fi'
+zpty -w shell "PS1=; fpath=(${(q)1:h} \$fpath); autoload -Uz compinit; compinit -u -D; setopt nolistbeep; LISTMAX=0"
+zpty -w shell "print-line() { print -r -- \"<\$BUFFER>\"; BUFFER= }; zle -N print-line; bindkey '^X' print-line; print ready"
+zpty -r -m shell line $'*\nready*'
+zpty -n -w shell "${2/#s3-replication-operator/$3}"$'\t\x18'
+zpty -r -m shell line '*<*>*'
+print -r -- ${${line##*<}%%>*}
+"#;
+
+const FISH: &str = r#"
+source $argv[1]
+complete -C (string replace s3-replication-operator $argv[3] $argv[2])
+"#;
+
+/// What a person gets in each shell that is here.
+#[tokio::test]
+async fn each_shell_completes_words_and_the_names_of_the_cluster() -> Result<()> {
+    let world = World::new("shells").await?;
+    world.apply(&crate::support::replication("orders", "source-bucket", "dest-bucket").to_string()).await?;
+    let directory = named("s3-replication-operator")?.parent().context("directory")?.to_owned();
+    let kubeconfig = world.cluster().person_kubeconfig();
+    let context = Command::new(world.cluster().kubectl_program())
+        .args(["config", "current-context", "--kubeconfig"])
+        .arg(kubeconfig)
+        .output()?;
+    let context = stdout(&context).trim().to_owned();
+    for (shell, args, file) in [
+        ("bash", &["-c", BASH, "bash"][..], "completions.bash"),
+        ("zsh", &["-fc", ZSH, "zsh"], "_s3-replication-operator"),
+        ("fish", &["-c", FISH], "completions.fish"),
+    ] {
+        let script = run(Path::new(PROGRAM), &["completions", shell])?;
         ensure!(script.status.success(), "{}", stderr(&script));
-        let script = stdout(&script);
-        for word in ["kubectl-s3replication", "status", "orphans", "all-namespaces"] {
-            assert!(script.contains(word), "{shell}: no {word}");
-        }
-        // A shell that is here reads its script.
-        let path = plugin.with_file_name(format!("completions.{shell}"));
-        std::fs::write(&path, &script)?;
-        match Command::new(shell).args(check).arg(&path).output() {
-            Ok(output) => assert!(output.status.success(), "{shell}: {}", stderr(&output)),
-            Err(error) => eprintln!("{shell} is not here, so that it cannot read its script: {error}"),
+        let path = directory.join(file);
+        std::fs::write(&path, &script.stdout)?;
+        let namespace = &world.namespace;
+        for (typed, wanted) in [
+            ("sus", "suspend"),
+            ("status --all-n", "--all-namespaces"),
+            ("status -o y", "yaml"),
+            ("status --output=y", "yaml"),
+            (&format!("status -n {namespace} o"), "orders"),
+            (&format!("status --namespace={namespace} o"), "orders"),
+            (&format!("status --context {}", &context[..1]), &context),
+            (&format!("status --context={}", &context[..1]), &context),
+        ] {
+            let line = format!("s3-replication-operator {typed}");
+            let mut command = Command::new(shell);
+            command.args(args).arg(&path).args([&line, PROGRAM]).env("KUBECONFIG", kubeconfig);
+            command
+                .env("HOME", &directory)
+                .env("XDG_CONFIG_HOME", &directory)
+                .env("XDG_DATA_HOME", &directory);
+            match command.output() {
+                Ok(output) => ensure!(
+                    stdout(&output).split_whitespace().any(|word| word.ends_with(wanted)),
+                    "{shell}: {typed}: {}{}",
+                    stdout(&output),
+                    stderr(&output)
+                ),
+                Err(error) => eprintln!("{shell} is not here, and completes nothing: {error}"),
+            }
         }
     }
     Ok(())

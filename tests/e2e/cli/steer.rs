@@ -322,6 +322,11 @@ async fn a_terminal_gets_colour_and_its_width_and_no_color_is_respected() -> Res
     };
     let coloured = shown("")?;
     assert!(coloured.contains("\u{1b}[32m"), "green: {coloured:?}");
+    // The shell of an editor acts on no control sequences, neither of colour nor of a picture.
+    let watched =
+        on_terminal("-w --timeout 0", "").env("TERM", "dumb").stdin(std::process::Stdio::null()).output()?;
+    let watched = String::from_utf8_lossy(&watched.stdout).into_owned();
+    assert!(!watched.contains('\u{1b}') && watched.contains("orders"), "{watched:?}");
     let plain = shown("1")?;
     assert!(!plain.contains('\u{1b}') && plain.contains('✓'), "{plain:?}");
     for line in plain.lines().filter(|line| line.contains(" orders") || line.contains("NAMESPACE/NAME")) {
@@ -366,6 +371,51 @@ async fn a_watch_leaves_the_terminal_as_it_was_with_the_last_picture_however_it_
         assert!(after.contains(wanted) && !after.contains('\u{1b}'), "{signal}: {after:?}");
         assert_eq!(code, Some(0), "{signal}: {after}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn ctrl_z_gives_the_terminal_back_and_fg_draws_again() -> Result<()> {
+    let scene = Scene::named("cli-stop").ready().await?;
+    let world = &scene.world;
+    if !std::path::Path::new("/usr/bin/script").exists() {
+        eprintln!("there is no script (util-linux), which makes a terminal: nothing is tested here");
+        return Ok(());
+    }
+    let (enter, leave) = ("\u{1b}[?1049h", "\u{1b}[?1049l\u{1b}[?25h");
+    let pid_file = rig::paths::scratch_dir("stop")?.join("pid");
+    let (program, pid_path) = (env!("CARGO_BIN_EXE_s3-replication-operator"), pid_file.display());
+    let kubeconfig = world.cluster().person_kubeconfig().display();
+    let status = format!("{program} status -w -n {} --kubeconfig {kubeconfig}", world.namespace);
+    // A shell with jobs, as a person has one: it goes on where its job stops. `bg` leaves the terminal to the shell.
+    let jobs = format!(
+        "set -m; sh -c 'echo $$ > {pid_path}; exec {status}'; echo stopped; bg; sleep 0.5; echo behind; fg"
+    );
+    let script = pid_file.with_file_name("jobs.sh");
+    std::fs::write(&script, jobs)?;
+    let mut command = std::process::Command::new("script");
+    command.args(["-qec", &format!("stty cols 72 rows 20; bash {}", script.display()), "/dev/null"]);
+    command.env("NO_COLOR", "1").env("TERM", "xterm-256color");
+    let mut screen = Screen::of(command)?;
+    let first = screen.until("\u{1b}[J").await?;
+    assert!(first.starts_with(enter), "{first:?}");
+    let signal = |name: &str| -> Result<()> {
+        let pid = std::fs::read_to_string(&pid_file)?;
+        std::process::Command::new("kill").args([name, pid.trim()]).status()?;
+        Ok(())
+    };
+    signal("-TSTP")?;
+    let stopped = screen.until("stopped\r\n").await?;
+    assert!(stopped.contains(leave) && !stopped.contains(enter), "{stopped:?}");
+    let behind = screen.until("behind\r\n").await?;
+    assert!(!behind.contains(enter), "it draws on no terminal of others: {behind:?}");
+    let again = screen.until("1 applied").await?;
+    assert!(again.contains(enter), "{again:?}");
+    signal("-INT")?;
+    let end = screen.until(leave).await?;
+    let (last, code) = screen.rest()?;
+    assert!(format!("{end}{last}").contains("1 applied"), "{end:?}{last:?}");
+    assert_eq!(code, Some(0));
     Ok(())
 }
 
