@@ -72,14 +72,15 @@ pub fn hold_back<C, K>(
 pub fn grant_again<C, K>(assessment: &mut Assessment<'_>, resource: &Resource<'_>, cx: &Context<C, K>) {
     let target = &resource.target;
     let former = target.former_process(cx).filter(|former| former.knew(target.metadata));
-    let plan = former.and_then(|_| granting_again(&assessment.input(), &assessment.plan, &is_own(target)));
+    let plan = former
+        .and_then(|_| granting_again(&assessment.input(), &assessment.plan, &recognize_own_settings(target)));
     if let Some(plan) = plan {
         assessment.plan = plan;
     }
 }
 
 /// Whether this process wrote a setting itself: its memory distinguishes old answers then.
-fn is_own(target: &ReplicationObject<'_>) -> impl Fn(AwsResource, &str) -> bool {
+fn recognize_own_settings(target: &ReplicationObject<'_>) -> impl Fn(AwsResource, &str) -> bool {
     |resource, name| target.memory.has_written(setting(resource, name))
 }
 
@@ -92,7 +93,7 @@ fn may_be_overtaken<C, K>(
 ) -> bool {
     let (input, plan, metadata) = (assessment.input(), &assessment.plan, resource.target.metadata);
     let configured = has_configured(&resource.status, former, cx);
-    let is_own = is_own(&resource.target);
+    let is_own = recognize_own_settings(&resource.target);
     if former.knew(metadata) && relies_on_old_answers(&input, plan, configured, &is_own) {
         return true;
     }

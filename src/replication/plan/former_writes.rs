@@ -151,15 +151,16 @@ pub fn granting_again(input: &PlanInput<'_>, plan: &Plan, is_own: IsOwn<'_>) -> 
         return None;
     };
     let policy = held.policy.as_ref().ok()?.as_ref()?;
-    let unserved = unserved_by_role(input);
-    if input.was_applied() || unserved.is_empty() || is_own(AwsResource::RolePolicy, &role.name) {
-        return None;
-    }
     let puts = |stage: &[Step]| stage.iter().any(|step| matches!(step, Step::PutReplication { .. }));
     let at = plan.stages.iter().position(|stage| puts(stage))?;
     let mut stages = plan.stages.clone();
     let (before, rest) = stages.split_at_mut(at);
-    if before.iter().flatten().any(|step| matches!(step, Step::PutRolePolicy { .. })) {
+    let is_granted = before.iter().flatten().any(|step| matches!(step, Step::PutRolePolicy { .. }));
+    if is_granted || input.was_applied() || is_own(AwsResource::RolePolicy, &role.name) {
+        return None;
+    }
+    let unserved = unserved_by_role(input);
+    if unserved.is_empty() {
         return None;
     }
     for step in rest.iter_mut().flatten() {
