@@ -48,11 +48,12 @@ pub enum Mutant {
     RequestHandledUnread,
     CanaryForbiddenStays,
     OldAnswersBelieved,
+    FormerProcessIgnored,
     ChangeIgnored,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 42] = [
+    pub const ALL: [Mutant; 43] = [
         Mutant::NoLiveGet,
         Mutant::NoFinalizer,
         Mutant::FinalizerReplaced,
@@ -90,6 +91,7 @@ impl Mutant {
         Mutant::RequestHandledUnread,
         Mutant::CanaryForbiddenStays,
         Mutant::OldAnswersBelieved,
+        Mutant::FormerProcessIgnored,
         Mutant::ChangeIgnored,
         Mutant::IntentNotKept,
         Mutant::JobNotSearched,
@@ -174,6 +176,9 @@ impl Mutant {
             }
             Mutant::OldAnswersBelieved => {
                 "An answer of AWS from before the operator's last write is believed."
+            }
+            Mutant::FormerProcessIgnored => {
+                "A process believes each answer of AWS, although another one may have written a moment before it."
             }
             Mutant::ChangeIgnored => {
                 "Writes go on although the watch has brought a change or the deletion of the object."

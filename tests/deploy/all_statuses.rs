@@ -164,6 +164,7 @@ impl Case {
                 now,
                 evidence: &Evidence::default(),
                 raised_interval: None,
+                follows_another_process: false,
             };
             let StatusReport { status, reason, .. } = report(&input, &plan, &outcome_of(&plan), &context);
             (status, reason)
@@ -196,6 +197,7 @@ pub fn replications() -> Result<Vec<State>> {
                 now,
                 evidence: &Evidence::default(),
                 raised_interval: None,
+                follows_another_process: false,
             };
             let StatusReport { status, reason, .. } = stopped(&refusal, &context);
             (status, reason)

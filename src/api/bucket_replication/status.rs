@@ -174,6 +174,9 @@ pub enum ConfigurationOrigin {
 pub struct AnnouncedConfiguration {
     /// Digest of the source bucket's name, the role's ARN and the rules.
     pub digest: String,
+    /// The same of the configuration that it replaces; absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
     /// The value of `configuration` once it is written.
     pub origin: ConfigurationOrigin,
 }

@@ -72,6 +72,16 @@ impl BucketLocks {
         }
     }
 
+    /// Whether this process wrote the policy of a bucket within the last minute, in this term.
+    pub fn has_written(&self, bucket: &str, now: Instant) -> bool {
+        self.written.lock().get(bucket).is_some_and(|held| now.duration_since(held.at) < SHOWN_AFTER)
+    }
+
+    /// Forgets what was written: another operator may have led, and written, since.
+    pub fn forget_written(&self) {
+        self.written.lock().clear();
+    }
+
     /// A policy was written where S3 showed another one.
     pub fn wrote(&self, bucket: &str, shown: Option<Value>, after: Option<Value>, now: Instant) {
         let mut written = self.written.lock();
@@ -102,6 +112,17 @@ mod tests {
         locks.wrote("dr", policy(2), None, now);
         assert_eq!(locks.newest("dr", policy(1), now), None);
         assert_eq!(locks.newest("dr", policy(1), now + SHOWN_AFTER), policy(1), "it is true then");
+    }
+
+    #[test]
+    fn what_was_written_in_a_former_term_stands_for_nothing() {
+        let (locks, now) = (BucketLocks::default(), Instant::now());
+        locks.wrote("dr", None, Some(Value::from(1)), now);
+        assert!(locks.has_written("dr", now) && !locks.has_written("other", now));
+        assert!(!locks.has_written("dr", now + SHOWN_AFTER));
+        locks.forget_written();
+        assert!(!locks.has_written("dr", now));
+        assert_eq!(locks.newest("dr", None, now), None, "another leader may have removed it again");
     }
 
     #[tokio::test]

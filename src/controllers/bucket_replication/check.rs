@@ -13,7 +13,7 @@ use crate::controllers::bucket_replication::authorize::{
 use crate::controllers::bucket_replication::connect::{Connected, connect};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::execute::Permission;
-use crate::controllers::bucket_replication::hold_back::hold_back;
+use crate::controllers::bucket_replication::hold_back::{grant_again, hold_back};
 use crate::controllers::bucket_replication::likely_cause::find_likely_cause;
 use crate::controllers::bucket_replication::metrics_watch::{evidence, watch_metrics};
 use crate::controllers::bucket_replication::record::record;
@@ -53,6 +53,7 @@ pub async fn check<C: Cloud, K: Cluster>(
     let Connected { clients, unreached } = connect_to_all(resource, &accounts, cx).await?;
     require_reached_at_first(&unreached, &resource.status)?;
     let mut assessment = observe_and_plan(resource, &accounts, (&clients, unreached), cx).await?;
+    grant_again(&mut assessment, resource, cx);
     let held = hold_back(&assessment, resource, cx)?;
     let permission = Permission { resource, accounts: &accounts, labels: &labels };
     let (outcome, written) = apply(&mut assessment, &held, permission, &clients, cx).await?;

@@ -93,9 +93,10 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
     }
 
     fn begin_term(&self, term: &Term) {
-        let Context { memory, evidence, clock, settings, .. } = &*self.context;
+        let Context { memory, evidence, bucket_locks, clock, settings, .. } = &*self.context;
         memory.begin_term(clock.now(), clock.timestamp());
         evidence.forget_all();
+        bucket_locks.forget_written();
         if term.succession() == Succession::Takeover {
             memory.expect_late_requests(clock.now() + settings.longest_request);
         }

@@ -23,7 +23,7 @@ use crate::controllers::bucket_replication::contents::{
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::deletion_view::DeletionView;
 use crate::controllers::bucket_replication::execute::{Executed, Purpose, execute};
-use crate::controllers::bucket_replication::hold_back::written_ago;
+use crate::controllers::bucket_replication::hold_back::{writes_shared_policy, written_ago};
 use crate::controllers::bucket_replication::resource::ReplicationObject;
 use crate::controllers::bucket_replication::status::{self, Schedule};
 use crate::controllers::bucket_replication::stop::Stop;
@@ -32,13 +32,14 @@ use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster, ClusterError, Finalizers};
 use crate::replication::desired::Discovered;
 use crate::replication::left_behind::{holds_statements, left_behind, without_source};
-use crate::replication::observed::Read;
+use crate::replication::observed::{Read, SHOWN_AFTER};
 use crate::replication::outcome::Outcome;
 use crate::replication::plan::teardown::{ObservedForDeletion, OwnershipFacts, failed, teardown};
-use crate::replication::status::Event;
+use crate::replication::resource::{announced, applied_role, remembered_roles};
+use crate::replication::status::{Event, LastWriter};
 use crate::replication::{
-    Account, Accounts, BucketAddress, BucketRef, Caller, DeletionReadSet, Desired, Failure, FailureClass,
-    ObservedRole, Refusal, Replication, ResourceId,
+    Account, Accounts, BucketAddress, BucketRef, Caller, Configuration, DeletionReadSet, Desired, Failure,
+    FailureClass, ObservedRole, Refusal, Replication, ResourceId,
 };
 use crate::runtime::Error;
 use crate::runtime::action::Action;
@@ -78,7 +79,7 @@ pub async fn finalize<C: Cloud, K: Cluster>(
             status::refuse(&target, &previous, &refusal, schedule, cx).await
         }
         Err(Stop::Kubernetes(error)) => Err(error),
-        Err(Stop::Unsettled(pause)) => Ok(Action::requeue(pause)),
+        Err(Stop::Unsettled(pause, _)) => Ok(Action::requeue(pause)),
         Err(Stop::Outdated) => {
             Ok(Action::requeue(target.memory.requeue_after(Reason::Progressing, schedule.interval)))
         }
@@ -375,7 +376,7 @@ impl Removal<'_> {
         let observed = self.observe(clients, &read_set, cx).await.map_err(blocked)?;
         let sid = self.id.policy_sid(&observed.bucket);
         if let Some(pause) = self.pause(&observed, &read_set, &sid, cx) {
-            return Err(Stop::Unsettled(pause));
+            return Err(Stop::Unsettled(pause, LastWriter::ThisProcess));
         }
         let ownership = OwnershipFacts {
             id: &self.id,
@@ -386,6 +387,16 @@ impl Removal<'_> {
             named_elsewhere: holds_statements(&self.view.status, unreached),
         };
         let planned = teardown(&observed, &ownership);
+        if let Some(former) = self.target.former_process(cx) {
+            let policy_of = |name: &str| {
+                let mut held = observed.bucket_policies.iter().filter(|(bucket, _)| bucket.name == name);
+                held.find_map(|(_, policy)| policy.as_ref().ok()?.as_ref())
+            };
+            let steps = planned.stages.iter().flatten();
+            if writes_shared_policy(steps, policy_of, (&former, self.target.metadata), cx) {
+                return Err(Stop::Unsettled(former.pause(), LastWriter::FormerProcess));
+            }
+        }
         let purpose = Purpose::Deletion(self.target);
         let Executed { outcome, stopped, announced: _ } =
             execute(&planned.stages, clients, purpose, cx).await;
@@ -450,7 +461,11 @@ impl Removal<'_> {
         }
         let (memory, now) = (self.target.memory, cx.clock.now());
         let of_another_process = || {
-            let age = written_ago(&self.view.status, cx.clock.timestamp());
+            let known = written_ago(&self.view.status, cx.clock.timestamp());
+            // It may have ended before its report.
+            let former = self.target.former_process(cx).filter(|former| former.knew(self.target.metadata));
+            let ended = former.map(|former| SHOWN_AFTER.saturating_sub(former.shows_in));
+            let age = [known, ended].into_iter().flatten().min();
             let missing = is_anything_missing(&self.view.status, observed, sid);
             missing.then(|| memory.awaits_another_process(age, now)).flatten()
         };
@@ -566,14 +581,21 @@ impl Removal<'_> {
 
 /// Whether AWS does not show all that the status says the operator made.
 fn is_anything_missing(status: &BucketReplicationStatus, observed: &ObservedForDeletion, sid: &str) -> bool {
-    let role = status.role.as_ref().filter(|role| role.managed);
-    let is_there = |arn: &String| observed.roles_there().any(|role| role.arn == *arn);
+    let is_there = |arn: &str| observed.roles_there().any(|role| role.arn == arn);
     let without = |(bucket, policy): &(BucketAddress, Read<Option<Value>>)| {
         let named = status.bucket_policies.iter().any(|held| held.bucket == bucket.name);
         named && policy.as_ref().is_ok_and(|policy| !bucket_policy::holds(policy.as_ref(), sid))
     };
-    (observed.roles.values().all(Result::is_ok) && role.is_some_and(|role| !is_there(&role.arn)))
-        || (observed.region.is_some() && observed.configuration == Ok(None))
+    let replaced = |held: &Configuration| {
+        let mut roles = remembered_roles(status).chain(applied_role(status).map(String::as_str));
+        announced(status, &observed.bucket, held).is_none() && !roles.any(|role| role == held.role)
+    };
+    let lacks_configuration = match &observed.configuration {
+        Ok(held) => held.as_ref().is_none_or(replaced),
+        Err(_) => false,
+    };
+    (observed.roles.values().all(Result::is_ok) && !remembered_roles(status).all(is_there))
+        || (observed.region.is_some() && status.configured_at.is_some() && lacks_configuration)
         || observed.bucket_policies.iter().any(without)
 }
 

@@ -6,15 +6,26 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kube::Resource as _;
+use kube::core::ObjectMeta;
+use serde_json::Value;
 
-use crate::api::BucketReplicationStatus;
+use crate::api::{AwsResource, BucketReplicationStatus};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::execute::Executed;
-use crate::controllers::bucket_replication::resource::Resource;
+use crate::controllers::bucket_replication::memory::FormerProcess;
+use crate::controllers::bucket_replication::resource::{ReplicationObject, Resource};
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::mutants::{Mutant, is_on};
+use crate::replication::observed::SHOWN_AFTER;
 use crate::replication::outcome::{Contested, Outcome};
-use crate::replication::{Assessment, Plan, Step};
+use crate::replication::plan::former_writes::{
+    granting_again, holds_statements_of_others, relies_on_old_answers,
+};
+use crate::replication::setting_hash::setting;
+use crate::replication::status::LastWriter;
+use crate::replication::{Assessment, BucketAddress, Plan, Step};
+use crate::runtime::store::Key;
 
 /// The part of a plan that is executed now.
 pub struct ExecutablePart {
@@ -40,7 +51,12 @@ pub fn hold_back<C, K>(
     let last_write = written_ago(&resource.status, timestamp);
     let unsettled = memory.unsettled(plan, &assessment.input(), last_write, now);
     if let Some(pause) = unsettled.filter(|_| !is_on(Mutant::OldAnswersBelieved)) {
-        return Err(Stop::Unsettled(pause));
+        return Err(Stop::Unsettled(pause, LastWriter::ThisProcess));
+    }
+    if let Some(former) = resource.target.former_process(cx)
+        && may_be_overtaken(assessment, &former, resource, cx)
+    {
+        return Err(Stop::Unsettled(former.pause(), LastWriter::FormerProcess));
     }
     Ok(match memory.contested(plan, now) {
         Some((contested, retry)) => ExecutablePart {
@@ -49,6 +65,84 @@ pub fn hold_back<C, K>(
             retry: Some(retry),
         },
         None => ExecutablePart { stages: plan.stages.clone(), contested: None, retry: None },
+    })
+}
+
+/// Writes the role's policy once more where a former process may have taken away what AWS still shows of it.
+pub fn grant_again<C, K>(assessment: &mut Assessment<'_>, resource: &Resource<'_>, cx: &Context<C, K>) {
+    let target = &resource.target;
+    let former = target.former_process(cx).filter(|former| former.knew(target.metadata));
+    let plan = former
+        .and_then(|_| granting_again(&assessment.input(), &assessment.plan, &recognize_own_settings(target)));
+    if let Some(plan) = plan {
+        assessment.plan = plan;
+    }
+}
+
+/// Whether this process wrote a setting itself: its memory distinguishes old answers then.
+fn recognize_own_settings(target: &ReplicationObject<'_>) -> impl Fn(AwsResource, &str) -> bool {
+    |resource, name| target.memory.has_written(setting(resource, name))
+}
+
+/// Whether a plan may take something away that a former process wrote a moment ago, of which no answer shows anything.
+fn may_be_overtaken<C, K>(
+    assessment: &Assessment<'_>,
+    former: &FormerProcess,
+    resource: &Resource<'_>,
+    cx: &Context<C, K>,
+) -> bool {
+    let (input, plan, metadata) = (assessment.input(), &assessment.plan, resource.target.metadata);
+    let configured = has_configured(&resource.status, former, cx);
+    let is_own = recognize_own_settings(&resource.target);
+    if former.knew(metadata) && relies_on_old_answers(&input, plan, configured, &is_own) {
+        return true;
+    }
+    let policy_of = |bucket: &str| input.observed.bucket_policies.get(bucket)?.as_ref().ok()?.as_ref();
+    writes_shared_policy(plan.steps(), policy_of, (former, metadata), cx)
+}
+
+/// Whether a former process may have put a configuration so recently that AWS does not show it yet. One that was announced
+/// may have been put again and again, until the process ended.
+fn has_configured<C, K>(
+    status: &BucketReplicationStatus,
+    former: &FormerProcess,
+    cx: &Context<C, K>,
+) -> bool {
+    let Some(configured) = status.configured_at.as_ref().map(|time| time.0) else { return false };
+    let is_recent = age(configured, cx.clock.timestamp()) < SHOWN_AFTER + cx.settings.longest_request;
+    configured.as_second() <= former.ended && (is_recent || status.announced_configuration.is_some())
+}
+
+/// How many resources are read at most to find out whether one of them shares a bucket. Where there are more, one does.
+const MOST_READ: usize = 100;
+
+/// Whether a step writes a bucket policy that holds statements of other resources, or should: a former process may have
+/// written them a moment ago, and what is merged into an older policy would lose them. `policy_of`: a bucket's as it is
+/// shown.
+pub fn writes_shared_policy<'p, C, K>(
+    mut steps: impl Iterator<Item = &'p Step>,
+    policy_of: impl Fn(&str) -> Option<&'p Value>,
+    (former, metadata): (&FormerProcess, &ObjectMeta),
+    cx: &Context<C, K>,
+) -> bool {
+    let names = |bucket: &BucketAddress, key: &Key| {
+        let Some(object) = cx.index.replications.get(key) else { return false };
+        let is_other = object.meta().uid != metadata.uid && former.knew(object.meta());
+        let rules = object.0.as_ref().map(|other| other.spec.rules.as_slice()).unwrap_or_default();
+        let mut destinations = rules.iter().map(|rule| &rule.destination);
+        is_other && destinations.any(|to| to.bucket == bucket.name && to.account_ref.is_some())
+    };
+    let is_shared = |bucket: &BucketAddress, sid: &str| {
+        holds_statements_of_others(policy_of(&bucket.name), sid) || {
+            let keys = cx.index.by_account_id(&bucket.account_id);
+            keys.len() > MOST_READ || keys.iter().any(|key| names(bucket, key))
+        }
+    };
+    // What this process wrote it merges into itself.
+    let is_known = |bucket: &BucketAddress| cx.bucket_locks.has_written(&bucket.name, cx.clock.now());
+    steps.any(|step| match step {
+        Step::PutBucketPolicy { bucket, sid, .. } => !is_known(bucket) && is_shared(bucket, sid),
+        _ => false,
     })
 }
 

@@ -98,6 +98,21 @@ impl MemoryEntries {
         result
     }
 
+    /// How long AWS may still answer from before the writes of the process that led before this term. No status need name
+    /// the last of them: the process may have ended before its report. A request of it may take effect after the term began.
+    fn former_writes_show_in(&self, now: Instant) -> Option<Duration> {
+        let (began, _) = self.term_began?;
+        let last = self.late_until.map_or(began, |late| late.max(began));
+        let left = (last + SHOWN_AFTER).saturating_duration_since(now);
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// Whether an object is older than the term, so that a former process may have written for it.
+    fn is_older_than_term(&self, metadata: &ObjectMeta) -> bool {
+        let created = metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
+        self.term_began.is_some_and(|(_, second)| created.is_none_or(|created| created < second))
+    }
+
     /// Forgets the writes of more than a minute ago, also of resources that nothing happens to: the next check of one
     /// may be an interval away.
     fn expire(&mut self, now: Instant) {
@@ -181,8 +196,9 @@ impl Memory {
         uids.sort_unstable();
         let is_new = entries.term_began.is_some_and(|(began, _)| now.duration_since(began) < CACHE_LAG);
         let late = entries.late_until.is_some_and(|until| now < until);
-        let mut text =
-            format!("{}{}", if is_new { "new term; " } else { "" }, if late { "late; " } else { "" });
+        let former = entries.former_writes_show_in(now).is_some();
+        let phases = [(is_new, "new term; "), (late, "late; "), (former, "former process; ")];
+        let mut text: String = phases.iter().filter(|(is_on, _)| *is_on).map(|(_, name)| *name).collect();
         for uid in uids {
             let Some(entry) = entries.by_uid.get(uid) else { continue };
             // The pause before the next try is part of the state of the exploration, and the one after that decides nothing
@@ -235,6 +251,28 @@ impl Memory {
     }
 }
 
+/// Another process that led until this term began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormerProcess {
+    /// How long AWS may still answer from before its writes.
+    pub shows_in: Duration,
+    /// The second in which it led last, at the latest.
+    pub ended: i64,
+}
+
+impl FormerProcess {
+    /// When AWS is read again: an answer may show before the minute is over that nothing old is relied on.
+    pub fn pause(&self) -> Duration {
+        const LONGEST: Duration = Duration::from_secs(30);
+        self.shows_in.min(LONGEST)
+    }
+
+    /// Whether it may have written for an object. That may have been created in the second in which the process ended.
+    pub fn knew(&self, metadata: &ObjectMeta) -> bool {
+        metadata.creation_timestamp.as_ref().is_none_or(|created| created.0.as_second() <= self.ended)
+    }
+}
+
 /// The memory of a resource whose reconcile runs.
 #[derive(Debug)]
 pub struct ResourceMemory<'a> {
@@ -269,10 +307,16 @@ impl ResourceMemory<'_> {
     /// the object is older than it and this process has written no status.
     pub fn may_be_behind(&self, metadata: &ObjectMeta, now: Instant) -> bool {
         let entries = self.memory.0.lock();
-        let Some((began, second)) = entries.term_began else { return false };
+        let Some((began, _)) = entries.term_began else { return false };
         let unwritten = entries.by_uid.get(&self.uid).is_none_or(|entry| entry.written.is_none());
-        let created = metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
-        unwritten && now.duration_since(began) < CACHE_LAG && created.is_none_or(|created| created < second)
+        unwritten && now.duration_since(began) < CACHE_LAG && entries.is_older_than_term(metadata)
+    }
+
+    /// The first minute of a term, in which AWS may still answer from before what a former process wrote.
+    pub fn former_process(&self, now: Instant) -> Option<FormerProcess> {
+        let entries = self.memory.0.lock();
+        let (_, ended) = entries.term_began?;
+        Some(FormerProcess { shows_in: entries.former_writes_show_in(now)?, ended })
     }
 
     /// A status is about to be written. The watch may show it before the API server's answer is here. Returns what was
@@ -364,6 +408,11 @@ impl ResourceMemory<'_> {
             let shown = ShownState { differences, contents, planned, drift, written_ago };
             entry.recent_writes.unsettled(&shown, now)
         })
+    }
+
+    /// Whether this process wrote a setting within the last minute: it knows then which answers are old.
+    pub fn has_written(&self, setting: SettingHash) -> bool {
+        self.with(|entry| entry.recent_writes.has_written(setting))
     }
 
     /// Events say that someone else changed these settings so long ago.

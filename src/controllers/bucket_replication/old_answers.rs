@@ -234,6 +234,11 @@ impl RecentWrites {
         self.unsure_since.take_if(|since| now.duration_since(*since) >= SHOWN_AFTER);
     }
 
+    /// Whether a setting was written to within the last minute.
+    pub fn has_written(&self, setting: SettingHash) -> bool {
+        self.settings.contains_key(&setting)
+    }
+
     /// The operator removed what is in this setting: that it is not there is no old answer.
     pub fn forget(&mut self, setting: SettingHash) {
         self.settings.remove(&setting);

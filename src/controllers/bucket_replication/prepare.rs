@@ -8,7 +8,7 @@ use crate::controllers::bucket_replication::authorize::require_current_accounts;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::execute::Permission;
 use crate::controllers::bucket_replication::resource::Resource;
-use crate::controllers::bucket_replication::status::write_ahead;
+use crate::controllers::bucket_replication::status::{has_other_status, write_ahead};
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster, Finalizers};
@@ -47,11 +47,14 @@ async fn confirm<C: Cloud, K: Cluster>(
     let generation = target.metadata.generation;
     let mut finalizers = Finalizers::of(target.metadata);
     if finalizers.contains(FINALIZER) && !stages.is_empty() && !is_on(Mutant::NoLiveGet) {
-        let live = cx.cluster.live(target.key).await?.ok_or(Stop::Outdated)?.metadata;
-        if live.deletion_timestamp.is_some() || live.generation != generation {
+        let live = cx.cluster.live(target.key).await?.ok_or(Stop::Outdated)?;
+        // What a former process wrote there decides what its writes to AWS may be.
+        let is_behind = target.memory.may_be_behind(target.metadata, cx.clock.now())
+            && has_other_status(&live, &resource.status);
+        if live.metadata.deletion_timestamp.is_some() || live.metadata.generation != generation || is_behind {
             return Err(Stop::Outdated);
         }
-        finalizers = Finalizers::of(&live);
+        finalizers = Finalizers::of(&live.metadata);
     }
     if !finalizers.contains(FINALIZER) && !is_on(Mutant::NoFinalizer) {
         let added = cx.cluster.add_finalizer(target.key, generation, &finalizers, FINALIZER).await;

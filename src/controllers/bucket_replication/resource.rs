@@ -13,8 +13,9 @@ use crate::api::{
     handled_request,
 };
 use crate::controllers::bucket_replication::context::Context;
-use crate::controllers::bucket_replication::memory::ResourceMemory;
+use crate::controllers::bucket_replication::memory::{FormerProcess, ResourceMemory};
 use crate::controllers::events::CheckEvents;
+use crate::mutants::{Mutant, is_on};
 use crate::ports::{Finalizers, ObjectKey};
 use crate::replication::health::Evidence;
 use crate::replication::status::StatusContext;
@@ -41,6 +42,12 @@ impl ReplicationObject<'_> {
         self.metadata.annotations.as_ref()?.get(REQUESTED_AT).map(String::as_str)
     }
 
+    /// The process whose writes AWS need not show yet, in the first minute of a term.
+    pub fn former_process<C, K>(&self, cx: &Context<C, K>) -> Option<FormerProcess> {
+        let former = self.memory.former_process(cx.clock.now());
+        former.filter(|_| !is_on(Mutant::FormerProcessIgnored))
+    }
+
     /// The circumstances of a report about this object.
     pub fn status_context<'a, C, K>(
         &'a self,
@@ -54,6 +61,7 @@ impl ReplicationObject<'_> {
             now: cx.clock.timestamp(),
             evidence: self.evidence,
             raised_interval: None,
+            follows_another_process: self.former_process(cx).is_some_and(|former| former.knew(self.metadata)),
         }
     }
 }

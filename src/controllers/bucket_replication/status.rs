@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use kube::core::DynamicObject;
 use serde_json::json;
 
 use crate::api::{BucketReplicationStatus, Reason};
@@ -16,7 +17,7 @@ use crate::controllers::status_summary::has_read_aws;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cluster, ClusterError};
 use crate::replication::Refusal;
-use crate::replication::status::{StatusReport, stopped, unsettled};
+use crate::replication::status::{LastWriter, StatusReport, stopped, unsettled};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::turns;
@@ -70,16 +71,17 @@ pub async fn refuse<C, K: Cluster>(
     conclude(target, previous, &report, schedule, cx).await
 }
 
-/// AWS still answers from before the operator's last write. A status that describes the present spec stays as it is,
+/// AWS still answers, or may answer, from before a write of the operator. A status that describes the present spec stays as it is,
 /// any other one says that the operator waits. A request stays open until a check answers it.
 pub async fn await_aws<C, K: Cluster>(
     resource: &Resource<'_>,
     pause: Duration,
+    writer: LastWriter,
     cx: &Context<C, K>,
 ) -> Result<Action, Error> {
     let Resource { target, status, .. } = resource;
     let source = &resource.spec.source.bucket;
-    if let Some(report) = unsettled(source, &target.status_context(status, cx)) {
+    if let Some(report) = unsettled(source, writer, &target.status_context(status, cx)) {
         publish(target, status, &report, cx).await?;
     }
     Ok(Action::requeue(pause))
@@ -149,10 +151,11 @@ async fn require_newest<C, K: Cluster>(
     cx: &Context<C, K>,
 ) -> Result<(), ClusterError> {
     let Some(live) = cx.cluster.live(target.key).await? else { return Ok(()) };
+    if has_other_status(&live, previous) { Err(ClusterError::conflict("write the status")) } else { Ok(()) }
+}
+
+/// Whether the API server has another status than this one. One that cannot be read is replaced.
+pub fn has_other_status(live: &DynamicObject, status: &BucketReplicationStatus) -> bool {
     let held = live.data.get("status").cloned().unwrap_or_else(|| json!({}));
-    match serde_json::from_value::<BucketReplicationStatus>(held) {
-        Ok(held) if held != *previous => Err(ClusterError::conflict("write the status")),
-        // One that cannot be read is replaced.
-        _ => Ok(()),
-    }
+    serde_json::from_value::<BucketReplicationStatus>(held).is_ok_and(|held| held != *status)
 }

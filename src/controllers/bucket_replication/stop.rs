@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::api::ConditionType;
 use crate::ports::ClusterError;
+use crate::replication::status::LastWriter;
 use crate::replication::{Failure, Refusal};
 use crate::runtime::Error;
 
@@ -17,8 +18,8 @@ pub enum Stop {
     Kubernetes(Error),
     /// The object is gone, is being deleted, or has another spec by now: a later reconcile sees it as it is.
     Outdated,
-    /// AWS still answers from before the operator's own last write: read it again after a pause.
-    Unsettled(Duration),
+    /// AWS still answers, or may answer, from before a write of the operator: read it again after a pause.
+    Unsettled(Duration, LastWriter),
 }
 
 impl From<Refusal> for Stop {

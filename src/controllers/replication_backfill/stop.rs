@@ -59,7 +59,7 @@ impl From<ReplicationStop> for Stop {
         match stop {
             ReplicationStop::Refused(refusal) => refusal.into(),
             ReplicationStop::Kubernetes(error) => error.into(),
-            ReplicationStop::Outdated | ReplicationStop::Unsettled(_) => Stop::Outdated,
+            ReplicationStop::Outdated | ReplicationStop::Unsettled(..) => Stop::Outdated,
         }
     }
 }

@@ -70,10 +70,12 @@ fn unseen_of_role(input: &PlanInput<'_>) -> BTreeSet<String> {
     if is_read || input.was_applied() {
         return BTreeSet::new();
     }
-    let role = input.desired.role.arn(&input.observed.caller);
-    let present = input.observed.configuration.as_ref().ok().and_then(Option::as_ref);
-    let served = present.filter(|held| held.role == role).map(|held| held.rules.clone()).unwrap_or_default();
-    let served = needed_by(input, &served);
+    unserved_by_role(input)
+}
+
+/// The destinations for which no rules in AWS that name the role need the same of it.
+pub fn unserved_by_role(input: &PlanInput<'_>) -> BTreeSet<String> {
+    let served = needed_by(input, &present_rules(input));
     let grants = |statement: &Statement, action: &String, on: &String| {
         served.iter().any(|other| {
             other.condition == statement.condition
@@ -89,31 +91,40 @@ fn unseen_of_role(input: &PlanInput<'_>) -> BTreeSet<String> {
     destinations.filter(|name| !needed_by(input, &rules_to(input, name)).iter().all(is_served)).collect()
 }
 
+/// The rules in AWS, where they name the role of the spec.
+fn present_rules(input: &PlanInput<'_>) -> BTreeMap<String, Rule> {
+    let role = input.desired.role.arn(&input.observed.caller);
+    let present = input.observed.configuration.as_ref().ok().and_then(Option::as_ref);
+    present.filter(|held| held.role == role).map(|held| held.rules.clone()).unwrap_or_default()
+}
+
 /// The destinations of a changed spec in accounts that cannot be reached, for which nothing shows that they let the
 /// role in for all that the rules do there: no rule in AWS does as much with this role. The permissions of such a rule
 /// would have been granted for it.
 fn unseen_abroad(input: &PlanInput<'_>) -> BTreeSet<String> {
-    let PlanInput { desired, observed, .. } = input;
     if input.was_applied() {
         return BTreeSet::new();
     }
-    let role = desired.role.arn(&observed.caller);
-    let present = observed.configuration.as_ref().ok().and_then(Option::as_ref);
-    let served = present.filter(|held| held.role == role).map(|held| held.rules.clone()).unwrap_or_default();
+    unserved_abroad(input).filter(|name| input.is_unreached(name)).map(str::to_owned).collect()
+}
+
+/// The destinations for which no rule in AWS does as much with this role.
+pub fn unserved_abroad<'a>(input: &PlanInput<'a>) -> impl Iterator<Item = &'a str> + use<'a> {
+    let PlanInput { desired, observed, .. } = *input;
+    let served = present_rules(input);
     let own = &observed.caller.account;
     // Whether rules name this bucket of this account, and whether any of them changes the owner of replicas.
-    let use_of = |rules: &BTreeMap<String, Rule>, d: &DesiredBucket| {
+    let use_of = move |rules: &BTreeMap<String, Rule>, d: &DesiredBucket| {
         let owner = d.account_id.as_ref().unwrap_or(own);
         let there = rules.values().map(|rule| &rule.destination);
         let there = there.filter(|to| bucket_of_arn(&to.bucket) == d.name);
         let there = there.filter(|to| to.account.as_ref().unwrap_or(own) == owner);
         there.map(|to| to.ownership.is_some()).max()
     };
-    let is_served = |d: &&DesiredBucket| {
+    let is_served = move |d: &DesiredBucket| {
         use_of(&served, d).is_some_and(|held| held || use_of(&desired.rules, d) != Some(true))
     };
-    let unreached = desired.destinations.iter().filter(|d| input.is_unreached(&d.name));
-    unreached.filter(|d| !is_served(d)).map(|d| d.name.clone()).collect()
+    desired.destinations.iter().filter(move |d| !is_served(d)).map(|d| d.name.as_str())
 }
 
 /// The desired rules to a destination.
@@ -148,15 +159,17 @@ pub fn unconfirmed<'a>(input: &PlanInput<'a>) -> impl Iterator<Item = &'a Desire
 
 /// The destinations to which the role's policy lets no objects go.
 fn closed_by_role(input: &PlanInput<'_>, policy: &Value) -> BTreeSet<String> {
-    let is_open = |rules: &BTreeMap<String, Rule>| {
-        !denies(policy)
-            && needed_by(input, rules).iter().all(|statement| {
-                let mut actions = statement.action.iter();
-                actions.all(|action| statement.resource.iter().all(|on| allows(policy, action, on)))
-            })
-    };
     let destinations = input.desired.destinations.iter().map(|d| d.name.clone());
-    destinations.filter(|name| !is_open(&rules_to(input, name))).collect()
+    destinations.filter(|name| !is_open_to(input, policy, &rules_to(input, name))).collect()
+}
+
+/// Whether a policy of the role lets objects go by rules.
+pub fn is_open_to(input: &PlanInput<'_>, policy: &Value, rules: &BTreeMap<String, Rule>) -> bool {
+    !denies(policy)
+        && needed_by(input, rules).iter().all(|statement| {
+            let mut actions = statement.action.iter();
+            actions.all(|action| statement.resource.iter().all(|on| allows(policy, action, on)))
+        })
 }
 
 /// The destinations whose policies do not let the role in, or not for all that the rules do there.

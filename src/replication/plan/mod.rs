@@ -2,6 +2,7 @@
 //!
 //! In: what is desired, what was observed, and the resource. Out: ordered steps, or why nothing is written.
 
+pub mod former_writes;
 mod input;
 mod lacks;
 mod preconditions;

@@ -22,6 +22,9 @@ pub struct StatusContext<'a> {
     pub evidence: &'a Evidence,
     /// The administrator's shortest interval, where the resource asks for a shorter one.
     pub raised_interval: Option<&'a Interval>,
+    /// AWS may still answer from before the writes of the process that led before this one: that it does not show a thing is
+    /// no proof that the thing is gone.
+    pub follows_another_process: bool,
 }
 
 impl StatusContext<'_> {

@@ -86,10 +86,15 @@ impl StatusBuilder<'_> {
         match (self.outcome.done.iter().rfind(about), observed.bucket_policies.get(bucket)) {
             (Some(Step::PutBucketPolicy { statements, .. }), _) => !statements.is_empty(),
             (_, Some(Ok(policy))) => {
-                bucket_policy::holds(policy.as_ref(), &desired.sid) || self.has_left(bucket)
+                let may_show_later = self.context.follows_another_process && self.named_policy_of(bucket);
+                bucket_policy::holds(policy.as_ref(), &desired.sid) || self.has_left(bucket) || may_show_later
             }
-            _ => self.context.previous.bucket_policies.iter().any(|held| held.bucket == bucket),
+            _ => self.named_policy_of(bucket),
         }
+    }
+
+    fn named_policy_of(&self, bucket: &str) -> bool {
+        self.context.previous.bucket_policies.iter().any(|held| held.bucket == bucket)
     }
 
     /// Whether the spec named a bucket as a destination until now. One answer without statements may be from before they
@@ -139,8 +144,9 @@ impl StatusBuilder<'_> {
         let left = |arn: &str| match observed.former_roles.get(role_of_arn(arn)) {
             // A role of an account that this check did not read.
             _ if account_of_arn(arn) != Some(observed.caller.account.as_str()) => true,
-            // The role of the spec until now: one answer without it may be from before it was created.
-            Some(Ok(None)) => current == Some(arn),
+            // The role of the spec until now, or one of another process: an answer without it may be from before it was
+            // created.
+            Some(Ok(None)) => current == Some(arn) || self.context.follows_another_process,
             None => false,
             Some(Ok(Some(role))) => id.owns(&role.tags) && !deleted(&role.name),
             Some(Err(_)) => true,
@@ -268,8 +274,13 @@ impl StatusBuilder<'_> {
     }
 
     fn announce(&self, configuration: &Configuration) -> AnnouncedConfiguration {
-        let digest = configuration.digest(&self.input.desired.source.name);
-        AnnouncedConfiguration { digest, origin: self.origin_once_written() }
+        let source = &self.input.desired.source.name;
+        let replaced = self.input.observed.configuration.as_ref().ok().and_then(Option::as_ref);
+        AnnouncedConfiguration {
+            digest: configuration.digest(source),
+            replaces: replaced.map(|held| held.digest(source)),
+            origin: self.origin_once_written(),
+        }
     }
 
     /// Whether a configuration counts the same with and without its announcement: it names the resource's managed role,

@@ -162,9 +162,17 @@ pub fn stopped(refusal: &Refusal, context: &StatusContext<'_>) -> StatusReport {
     StatusReport { status, events, reason: *reason, unanswered: None }
 }
 
-/// Reports that AWS still answers from before the operator's last write; nothing where the status describes the present
-/// spec already. The evidence about the objects stays, and a request is not handled yet.
-pub fn unsettled(source: &str, context: &StatusContext<'_>) -> Option<StatusReport> {
+/// Who wrote to AWS a moment ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastWriter {
+    ThisProcess,
+    /// One that led before this process did. Only AWS knows all that it wrote.
+    FormerProcess,
+}
+
+/// Reports that AWS still answers, or may answer, from before a write of the operator; nothing where the status describes
+/// the present spec already. The evidence about the objects stays, and a request is not handled yet.
+pub fn unsettled(source: &str, writer: LastWriter, context: &StatusContext<'_>) -> Option<StatusReport> {
     let StatusContext { previous, generation, .. } = *context;
     let condition = |kind: ConditionType| previous.conditions.iter().find(|c| c.type_ == kind.as_str());
     let describes = |ready: &Condition| {
@@ -174,9 +182,14 @@ pub fn unsettled(source: &str, context: &StatusContext<'_>) -> Option<StatusRepo
     if previous.observed_generation == generation && condition(ConditionType::Ready).is_some_and(describes) {
         return None;
     }
-    let message = format!(
-        "AWS still returns the state from before the operator's last write for source bucket {source}, which it may do for a minute; the operator reads it again automatically"
-    );
+    let message = match writer {
+        LastWriter::ThisProcess => format!(
+            "AWS still returns the state from before the operator's last write for source bucket {source}, which it may do for a minute; the operator reads it again automatically"
+        ),
+        LastWriter::FormerProcess => format!(
+            "the operator started again a moment ago, and may have written for source bucket {source} just before: AWS may return the state from before that for a minute, and a permission that is in use could be taken away by it; the operator goes on automatically"
+        ),
+    };
     let refusal = Refusal::new(Reason::Progressing, ConditionType::Ready, message);
     let mut report = stopped(&refusal, context);
     report.status.last_handled_request.clone_from(&previous.last_handled_request);

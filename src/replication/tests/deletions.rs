@@ -133,6 +133,7 @@ fn a_configuration_that_someone_put_in_place_of_the_operators_stays() {
 fn an_announced_configuration_is_removed_without_its_role_and_nothing_that_only_resembles_it() {
     let announced = |configuration: &Configuration, bucket: &str, origin| BucketReplicationStatus {
         announced_configuration: Some(AnnouncedConfiguration {
+            replaces: None,
             digest: configuration.digest(bucket),
             origin,
         }),

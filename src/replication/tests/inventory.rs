@@ -29,6 +29,7 @@ fn reported(case: &Case, outcome: &Outcome, now: Timestamp) -> StatusReport {
         now,
         evidence: &Evidence::default(),
         raised_interval: None,
+        follows_another_process: false,
     };
     case.with_input(|input| report(input, &plan(input), outcome, &context))
 }
@@ -177,6 +178,7 @@ fn the_places_of_canaries_are_named_before_a_configuration_that_may_replicate_th
             now: at(1),
             evidence: &evidence,
             raised_interval: None,
+            follows_another_process: false,
         };
         let written = case.with_input(|input| status::announce(input, &plan(input), &steps, &context));
         written.unwrap().canary_places.into_iter().map(|place| place.bucket).collect::<Vec<_>>()
@@ -403,6 +405,7 @@ fn a_request_is_clipped_and_a_large_spec_leaves_room() {
         now: at(1),
         evidence: &Evidence::default(),
         raised_interval: None,
+        follows_another_process: false,
     };
     let status = case.with_input(|input| report(input, &plan(input), &Outcome::default(), &context)).status;
     assert_eq!(status.last_handled_request.as_deref(), Some("x".repeat(256).as_str()));

@@ -1,6 +1,7 @@
 //! Tests of the domain as data in, data out.
 
 mod deletions;
+mod former_writes;
 mod inventory;
 mod model;
 mod plans;

@@ -353,7 +353,15 @@ fn put(step: &Step) -> Option<&Configuration> {
 
 fn context<'a>(previous: &'a BucketReplicationStatus, evidence: &'a Evidence) -> StatusContext<'a> {
     let now = jiff::Timestamp::UNIX_EPOCH;
-    StatusContext { generation: Some(1), requested: None, previous, now, evidence, raised_interval: None }
+    StatusContext {
+        generation: Some(1),
+        requested: None,
+        previous,
+        now,
+        evidence,
+        raised_interval: None,
+        follows_another_process: false,
+    }
 }
 
 proptest! {
@@ -496,7 +504,9 @@ proptest! {
             // By an earlier try, which S3 refused.
             let digest = whole.iter().map(|whole| whole.digest(source)).collect();
             let origin = ConfigurationOrigin::Created;
-            case.status.announced_configuration = Some(AnnouncedConfiguration { digest, origin });
+            let held = case.observed.configuration.as_ref().ok().and_then(Option::as_ref);
+            let replaces = held.map(|held| held.digest(source));
+            case.status.announced_configuration = Some(AnnouncedConfiguration { digest, replaces, origin });
         }
         let mut fails = fails.into_iter();
         let (status, written) = case.with_input(|input| {

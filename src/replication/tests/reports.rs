@@ -29,6 +29,7 @@ fn at(second: i64, previous: &BucketReplicationStatus) -> StatusContext<'_> {
         now: Timestamp::from_second(second).unwrap(),
         evidence: &NO_EVIDENCE,
         raised_interval: None,
+        follows_another_process: false,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::replication::{
 };
 
 const OTHER: &str = "444455556666";
-const SOURCE: &str = "source";
+pub(super) const SOURCE: &str = "source";
 
 /// Whether a policy allows an action on something that has no wildcards. This reads policies by itself: an oracle that shared
 /// the reading of the planner would share its faults.
@@ -65,7 +65,7 @@ fn admits(policy: Option<&Value>, sid: &str, (role, action): (&str, &str), bucke
 }
 
 /// The permissions of the role without which S3 copies no objects for a rule.
-fn is_covered(observed: &Observed, sid: &str) -> Result<(), String> {
+pub(super) fn is_covered(observed: &Observed, sid: &str) -> Result<(), String> {
     let Ok(Some(Configuration { role: arn, rules })) = &observed.configuration else { return Ok(()) };
     let named = observed.role.iter().flatten().chain(observed.former_roles.values().flatten().flatten());
     let role = named.into_iter().find(|role| role.arn == *arn).ok_or(format!("{arn} does not exist"))?;
@@ -209,7 +209,7 @@ fn observe_again(case: &mut Case) {
 }
 
 /// A resource across two accounts: buckets `here-…` are in the source's account, `there-…` in the other one.
-fn across(rules: &[(u8, bool, bool)], role: u8, tags: bool) -> BucketReplicationSpec {
+pub(super) fn across(rules: &[(u8, bool, bool)], role: u8, tags: bool) -> BucketReplicationSpec {
     let rules: Vec<String> = rules
         .iter()
         .enumerate()
@@ -230,7 +230,7 @@ fn across(rules: &[(u8, bool, bool)], role: u8, tags: bool) -> BucketReplication
     ))
 }
 
-fn case_of(spec: BucketReplicationSpec) -> Case {
+pub(super) fn case_of(spec: BucketReplicationSpec) -> Case {
     let bucket = || bucket_in("eu-west-1", VersioningStatus::Enabled);
     let names = (0..3u8).flat_map(|i| [format!("here-{i}"), format!("there-{i}")]);
     let mut case = Case::new(spec, nothing_but(bucket(), names.map(|name| (name, bucket())).collect()));
@@ -242,7 +242,7 @@ fn case_of(spec: BucketReplicationSpec) -> Case {
     case
 }
 
-fn rules() -> impl Strategy<Value = Vec<(u8, bool, bool)>> {
+pub(super) fn rules() -> impl Strategy<Value = Vec<(u8, bool, bool)>> {
     prop::collection::vec((0..3u8, any::<bool>(), prop::bool::weighted(0.3)), 1..4)
 }
 

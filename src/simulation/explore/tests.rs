@@ -11,10 +11,10 @@ use crate::mutants::{self, Mutant};
 const LIMITS: SearchLimits = SearchLimits { seed: 0, depth: 1, runs: u64::MAX, time: Duration::MAX };
 
 /// The shortest trace that finds each mutant; the opening of its scene does not count.
-const FOUND_BY: [(Mutant, &str); 42] = [
+const FOUND_BY: [(Mutant, &str); 43] = [
     (
         Mutant::NoLiveGet,
-        "moved; idle.2 edits-destination; orders/PutReplication(orders).2 deletes; orders/PutReplication(orders).2 moves-lease",
+        "moved; idle.2 edits-destination; idle.4 edits-destination-back; orders/PutReplication(orders).3 deletes; orders/PutReplication(orders).3 moves-lease",
     ),
     (Mutant::NoFinalizer, "one-account"),
     (Mutant::FinalizerReplaced, "one-account; idle.1 adds-finalizer"),
@@ -67,6 +67,10 @@ const FOUND_BY: [(Mutant, &str); 42] = [
     (Mutant::RequestHandledUnread, "suspended; idle.2 suspends; idle.2 requests-check"),
     (Mutant::CanaryForbiddenStays, "canary; orders/PutCanary(orders).1 forbids-canaries"),
     (Mutant::OldAnswersBelieved, "moved; idle.2 edits-destination; orders/Observe.2 answers-stale"),
+    (
+        Mutant::FormerProcessIgnored,
+        "moved; idle.2 edits-destination; idle.2 restarts; orders/Observe.2 answers-stale",
+    ),
     (Mutant::ChangeIgnored, "one-account; orders/CreateRole(orders-role).1 sets-observe"),
     (Mutant::IntentNotKept, "backfill"),
     (Mutant::JobNotSearched, "backfill-token-forgotten; orders-november/CreateJob.1 dies-after"),
@@ -138,6 +142,51 @@ fn a_change_of_the_spec_and_an_old_answer_take_nothing_from_the_present_configur
     assert_holds(
         "renamed; idle.2 renames-role; orders/Observe.2 deletes; orders/ObserveForDeletion.1 answers-stale",
     );
+}
+
+/// The answer is from before the last write of a process that is gone, and the spec changed since.
+#[test]
+fn an_old_answer_after_a_crash_or_a_takeover_takes_nothing_from_the_present_configuration() {
+    for next in ["restarts", "moves-lease"] {
+        assert_holds(&format!(
+            "moved; idle.2 edits-destination; idle.2 {next}; orders/Observe.2 answers-stale"
+        ));
+    }
+    assert_holds("moved; idle.2 edits-destination; orders/Observe.2 moves-lease");
+    let put = "orders/PutReplication(orders).1";
+    assert_holds(&format!(
+        "one-account; {put} edits-destination; {put} dies-after; orders/Observe.2 answers-stale"
+    ));
+    let put = "orders/PutReplication(orders).2";
+    let back = format!("moved; idle.2 edits-destination; {put} edits-destination-back; {put} dies-after");
+    assert_holds(&format!("{back}; orders/Observe.3 answers-stale"));
+}
+
+#[test]
+fn an_old_answer_after_a_crash_makes_nobody_forget_a_role() {
+    for scene in
+        ["one-account; orders/EnableVersioning(copies).1", "overtaken; orders/CreateRole(orders-role).1"]
+    {
+        assert_holds(&format!(
+            "{scene} renames-role; orders/SetStatus.3 dies-after; orders/Observe.3 answers-stale"
+        ));
+    }
+    let created = "orders/CreateRole(orders-role).1";
+    assert_holds(&format!(
+        "one-account; {created} deletes; {created} dies-after; orders/ObserveForDeletion.1 answers-stale"
+    ));
+}
+
+/// A former process may have written the statements of another resource there a moment ago.
+#[test]
+fn after_a_crash_a_bucket_policy_that_is_shared_loses_no_statement_by_an_old_answer() {
+    let written = "shared; orders/WriteBucketPolicy(replicas).1";
+    for lost in ["dies-after", "loses-answer"] {
+        let at = "invoices/ReadBucketPolicy(replicas).1";
+        assert_holds(&format!("{written} {lost}; {at} answers-stale"));
+    }
+    assert_holds("shared; idle.5 restarts");
+    assert_holds("shared; orders/PutRolePolicy(orders-role).1 deletes; invoices/SetStatus.2 dies-after");
 }
 
 #[test]

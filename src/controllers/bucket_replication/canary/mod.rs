@@ -101,7 +101,7 @@ pub async fn run_round<C: Cloud, K: Cluster>(
     let wake = match went_on {
         Ok(wake) => wake,
         // The next check reports it, or sees the object as it is by then.
-        Err(Stop::Refused(_) | Stop::Outdated | Stop::Unsettled(_)) => None,
+        Err(Stop::Refused(_) | Stop::Outdated | Stop::Unsettled(..)) => None,
         // The settings were checked all the same. To report the right in `Ready` as well would write two statuses at
         // each try.
         Err(Stop::Kubernetes(error)) if error.is_denied() => {

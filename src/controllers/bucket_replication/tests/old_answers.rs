@@ -2,6 +2,7 @@
 //! again.
 
 use super::*;
+use crate::runtime::leader::Succession;
 
 type Part = (&'static str, fn(&mut World, &World));
 
@@ -122,6 +123,45 @@ fn a_new_resource_stays_ready_whatever_is_answered_from_before_its_creation() {
             assert_eq!(scene.status()["lastHandledRequest"], format!("{what} 23"));
         }
     }
+}
+
+/// What the former process wrote last, no memory of this one has.
+#[test]
+fn a_new_process_merges_no_statements_into_a_shared_policy_that_may_be_old() {
+    let (mut scene, spec) = two_destinations();
+    scene.cloud.with(|world| world.create_bucket("invoices", "us-east-1", HERE));
+    scene.cluster.with(|server| {
+        server.edit(&ObjectName::account("here"), |object| {
+            object["spec"]["sources"] = json!(["orders", "invoices"]);
+        });
+    });
+    let mut other = spec.clone();
+    other["source"]["bucket"] = json!("invoices");
+    other["role"] = json!({"name": "orders-role-2"});
+    scene.apply(spec);
+    scene.apply_as("invoices", other);
+    scene.clock.advance(Duration::from_secs(1));
+    // The policy stays as it is now for whoever reads it within the next minute.
+    old(&scene, &PARTS[6], 60, false);
+    scene.check();
+    require_ready(&scene, "the first");
+    scene.restart();
+    scene.operator.sync(&scene.cluster.server());
+    scene.operator.begin_term(Succession::Takeover);
+    let of_other = |scene: &Scene| condition(&scene.object_of("invoices").unwrap()["status"], "Ready");
+    for _ in 0..2 {
+        scene.check_of("invoices");
+        let ready = of_other(&scene);
+        assert_eq!(ready["reason"], "Progressing", "{ready:#}");
+        assert!(ready["message"].as_str().unwrap().contains("started again a moment ago"), "{ready:#}");
+        assert_eq!(scene.writes_to_aws(), [""; 0]);
+        scene.clock.advance(Duration::from_secs(10));
+    }
+    scene.clock.advance(Duration::from_secs(60));
+    scene.check_of("invoices");
+    assert_eq!(of_other(&scene)["reason"], "Applied");
+    let policy = scene.world().buckets["dr-copies"].policy.clone().unwrap();
+    assert_eq!(policy["Statement"].as_array().map(Vec::len), Some(4), "{policy:#}");
 }
 
 #[test]
