@@ -125,9 +125,9 @@ mod tests {
         assert_eq!(union(&held)["Statement"][1], theirs("arn:aws:s3:::b/${aws:username}/*"));
         for former in [json!("2008-10-17"), Value::Null] {
             held["Version"] = former;
-            let union = union(&held);
-            assert_eq!(union["Statement"][1], theirs("arn:aws:s3:::b/${$}{aws:username}/*"));
-            assert_eq!(expanded(&union, &wanted), None, "it lacks nothing any more");
+            let literal = union(&held);
+            assert_eq!(literal["Statement"][1], theirs("arn:aws:s3:::b/${$}{aws:username}/*"));
+            assert_eq!(expanded(&literal, &wanted), None, "it lacks nothing any more");
         }
     }
 }

@@ -171,7 +171,7 @@ fn a_field_of_the_status_that_cannot_be_read_hides_no_other_and_nothing_of_the_s
 }
 
 /// The role of a status, as far as it can be read, if the operator may manage it.
-fn managed(status: &Value) -> Option<String> {
+fn managed_role(status: &Value) -> Option<String> {
     let held = &status["role"];
     let whole = serde_json::from_value::<RoleStatus>(held.clone()).ok().map(|role| (role.arn, role.managed));
     let is_managed = held["managed"].as_bool().unwrap_or(true);
@@ -188,7 +188,7 @@ fn decoded<T: DeserializeOwned>(status: &Value, list: &str) -> Vec<T> {
 fn the_roles_and_bucket_policies_to_delete_are_those_that_spec_and_status_name() {
     check(1000, (spec(), status()), |(spec, status)| {
         let view = view_of(&spec, &status);
-        let managed = managed(&status);
+        let managed = managed_role(&status);
         let former: Vec<String> = decoded(&status, "formerRoles");
         let mut expected = names(managed.iter().chain(&former).map(String::as_str));
         let (name, arn) = (text(&spec, "/role/name"), text(&spec, "/role/arn"));
