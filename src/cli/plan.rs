@@ -2,27 +2,33 @@
 //!
 //! In: files with resources, and what AWS holds; nothing of a cluster, unless a flag names one, or the files lack an
 //! `AwsAccount` that they name or the labels of a `Namespace` that decide. Out: the differences and the steps of each resource, or its refusal, as text,
-//! JSON or YAML. The decision is in `replication/assess.rs`.
+//! JSON or YAML. The decision is in `replication/assess.rs`. An account that cannot be reached hides nothing of the others:
+//! it is one more refusal of the resources that name it.
 //!
 //! The UID of the cluster is unknown here, and the UID of a resource too unless its file was read from a cluster
 //! (`kubectl get … -o yaml | … plan -f -`). An unknown UID matches the tags of any role.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Args;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use crate::api::{BucketReplication, Reason};
+use crate::api::{BucketReplication, ConditionType, Reason};
 use crate::aws::{self, AwsConnector};
 use crate::cli::account_lookup::AccountLookup;
 use crate::cli::aws_args::AwsArgs;
+use crate::cli::aws_failure::explain;
 use crate::cli::counted::counted;
 use crate::cli::kubernetes::FileKubeArgs;
 use crate::cli::manifests::{Manifests, resource_id};
 use crate::cli::output::{complain, formatted};
 use crate::cli::{CliError, Output, write};
-use crate::replication::{Accounts, Plan, ReadSet, Replication, assess};
+use crate::controllers::bucket_replication::connect::{Connected, connect};
+use crate::replication::plan::require_reached;
+use crate::replication::set_aside::set_aside;
+use crate::replication::{Account, Accounts, Failure, Plan, ReadSet, Refusal, Replication, assess};
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
@@ -91,13 +97,43 @@ async fn plan_one(
     let status = resource.status.clone().unwrap_or_default();
     let replication = Replication { spec: &resource.spec, status: &status, id: &id, accounts };
     let read_set = ReadSet::of(&replication, true);
-    let clients = connector.connect(accounts, &id).await?;
-    let observed = aws::observe(&clients, &read_set).await;
+    let connected = match (connect(accounts, &id, connector).await, &accounts.source) {
+        (Ok(connected), _) => connected,
+        // The resources of other accounts have plans of their own.
+        (Err(failure), Some(account)) => {
+            return Ok(Plan::refused(vec![unreached_refusal(account, &failure)]));
+        }
+        (Err(failure), None) => return Err(failure.into()),
+    };
+    let Connected { clients, unreached } = connected;
+    let mut observed = aws::observe(&clients, &read_set).await;
+    set_aside(&mut observed, &read_set, unreached.clone());
     let id = match &observed.role {
         Ok(Some(role)) => id.clone().completed_from(&role.tags),
         _ => id.clone(),
     };
-    Ok(assess(Replication { id: &id, ..replication }, read_set, observed).plan)
+    let plan = assess(Replication { id: &id, ..replication }, read_set, observed).plan;
+    Ok(name_unreached(plan, accounts, &unreached))
+}
+
+/// A plan with a refusal for each account of destinations that cannot be reached, in place of the one for all of them.
+fn name_unreached(mut plan: Plan, accounts: &Accounts, unreached: &BTreeMap<String, Failure>) -> Plan {
+    let for_all = require_reached(unreached).err();
+    plan.refusals.retain(|refusal| Some(refusal) != for_all.as_ref());
+    let failures =
+        unreached.iter().filter_map(|(name, failure)| Some((accounts.destinations.get(name)?, failure)));
+    plan.refusals.extend(failures.map(|(account, failure)| unreached_refusal(account, failure)));
+    plan
+}
+
+fn unreached_refusal(account: &Account, failure: &Failure) -> Refusal {
+    let Account { name, spec } = account;
+    let message = format!(
+        "AwsAccount {name}, account {}, cannot be reached, so that the plan leaves out what is there: {}",
+        spec.account_id,
+        explain(failure)
+    );
+    Refusal::new(failure.class.reason(), ConditionType::Ready, message)
 }
 
 /// A plan for programs.
@@ -125,7 +161,7 @@ fn text(resource: &BucketReplication, plan: &Plan) -> String {
 pub fn json_sample() -> Value {
     use crate::cli::fleet::samples::{found, full, resource};
     use crate::replication::configuration::{Rule, RuleDestination, RuleFilter};
-    use crate::replication::{BucketAddress, Configuration, Refusal, RoleDocuments, Step};
+    use crate::replication::{BucketAddress, Configuration, RoleDocuments, Step};
 
     let bucket = || BucketAddress {
         name: "orders-copy".to_owned(),

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::iam::arn::account_of_arn;
-use crate::iam::compare::{compare, effect_of, names_action, principals_of};
+use crate::iam::compare::{compare, effect_of, is_about, names_action, principals_of};
 use crate::iam::digest::sha256_prefix;
 use crate::iam::document::{PolicyDocument, Statement};
 use crate::mutants::{Mutant, is_on};
@@ -114,9 +114,19 @@ fn admitted_roles(statement: &Value) -> Vec<String> {
     }
 }
 
-/// Whether the statements of this Sid allow a role, by its ARN, an action. Someone may have edited them: to wildcards, or to
-/// the role's whole account.
+/// Whether the statements of this Sid allow a role, by its ARN, an action on all of a resource. Someone may have edited them:
+/// to wildcards, to the role's whole account, or to some of the objects.
+pub fn admits_to(policy: Option<&Value>, sid: &str, role: &str, action: &str, resource: &str) -> bool {
+    admitting(policy, sid, role, action)
+        .any(|held| policy.is_some_and(|policy| is_about(policy, &held, resource)))
+}
+
+/// Whether the statements of this Sid allow a role an action on anything.
 pub fn admits(policy: Option<&Value>, sid: &str, role: &str, action: &str) -> bool {
+    admitting(policy, sid, role, action).next().is_some()
+}
+
+fn admitting(policy: Option<&Value>, sid: &str, role: &str, action: &str) -> impl Iterator<Item = Value> {
     let account = account_of_arn(role);
     let is_account = |name: &str| account.is_some_and(|id| name == id || account_of_root(name) == Some(id));
     let is_role = |name: &str| name == role || name == "*" || is_account(name);
@@ -125,12 +135,16 @@ pub fn admits(policy: Option<&Value>, sid: &str, role: &str, action: &str) -> bo
         let mut of_aws = principals.filter(|(kind, _)| kind.as_deref().is_none_or(|kind| kind == "AWS"));
         of_aws.any(|(_, name)| is_role(&name))
     };
-    policy.map(held_statements).unwrap_or_default().iter().filter(|held| has_sid(held, sid)).any(|held| {
+    let is_admitting = |held: &Value| {
         let excepts_others = held.get("NotPrincipal").is_some() && !names(held, "NotPrincipal");
-        effect_of(held) == "Allow"
+        has_sid(held, sid)
+            && effect_of(held) == "Allow"
             && names_action(held, action)
             && (names(held, "Principal") || excepts_others)
-    })
+    };
+    let mut held = policy.map(held_statements).unwrap_or_default();
+    held.retain(is_admitting);
+    held.into_iter()
 }
 
 /// The account id in the ARN of an account: `arn:aws:iam::111122223333:root`.
@@ -354,6 +368,33 @@ mod tests {
             json!({"Principal": null, "NotPrincipal": {"AWS": ROLE}}),
         ] {
             assert!(!admitted(edited.clone()), "{edited}");
+        }
+    }
+
+    #[test]
+    fn a_statement_of_ours_that_someone_narrowed_does_not_let_the_role_in_to_all_objects() {
+        let sid = own_sid();
+        let objects = "arn:aws:s3:::dr/*";
+        let admitted = |change: Value| {
+            let mut held = merged(None, &sid, &wanted(&sid)).unwrap();
+            let statement = held["Statement"][0].as_object_mut().unwrap();
+            statement.remove("Resource");
+            statement.extend(change.as_object().unwrap().clone());
+            assert!(admits(Some(&held), &sid, ROLE, "s3:ReplicateObject"), "{change}");
+            admits_to(Some(&held), &sid, ROLE, "s3:ReplicateObject", objects)
+        };
+        for (change, expected) in [
+            (json!({"Resource": objects}), true),
+            (json!({"Resource": ["arn:aws:s3:::dr", "arn:aws:s3:::dr*"]}), true),
+            (json!({"Resource": "*"}), true),
+            (json!({"NotResource": "arn:aws:s3:::other/*"}), true),
+            (json!({"Resource": "arn:aws:s3:::dr/logs/*"}), false),
+            (json!({"Resource": "arn:aws:s3:::dr"}), false),
+            (json!({"Resource": "arn:aws:s3:::dr/${aws:username}/*"}), false),
+            (json!({"Resource": "arn:aws:s3:::${aws:PrincipalTag/bucket}/*"}), false),
+            (json!({"NotResource": "arn:aws:s3:::dr/logs/*"}), false),
+        ] {
+            assert_eq!(admitted(change.clone()), expected, "{change}");
         }
     }
 

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::iam::pattern::{covers, overlap};
+use crate::iam::document::CURRENT_VERSION;
+use crate::iam::pattern::{covers, overlap, without_variables};
 
 const ASSUME_ROLE: &str = "sts:AssumeRole";
 
@@ -28,11 +29,30 @@ pub fn trusts_service(trust: &Value, service: &str) -> bool {
 
 /// Whether a policy allows an action on all of a resource, which may hold wildcards. Conditions are not evaluated.
 pub fn allows(policy: &Value, action: &str, resource: &str) -> bool {
-    allowing(policy, action).any(|statement| {
-        let excepted = strings(statement.get("NotResource"));
-        strings(statement.get("Resource")).iter().any(|held| covers(held, resource))
-            || (!excepted.is_empty() && !excepted.iter().any(|held| overlap(held, resource)))
-    })
+    allowing(policy, action).any(|statement| is_about(policy, statement, resource))
+}
+
+/// Whether a statement of a policy is about all of a resource. A statement with a policy variable is about what the variable
+/// stands for at a request, which is not known, so that it counts for no resource.
+pub(super) fn is_about(policy: &Value, statement: &Value, resource: &str) -> bool {
+    let excepted = patterns(policy, statement, "NotResource");
+    patterns(policy, statement, "Resource").iter().any(|held| covers(held, resource))
+        || (!excepted.is_empty() && !excepted.iter().any(|held| overlap(held, resource)))
+}
+
+/// The patterns of a statement, as a policy of the present version writes them: only its policy variables are variables
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html>).
+fn patterns(policy: &Value, statement: &Value, key: &str) -> Vec<String> {
+    let held = strings(statement.get(key)).into_iter();
+    match has_variables(policy) {
+        true => held.collect(),
+        false => held.map(|pattern| without_variables(&pattern)).collect(),
+    }
+}
+
+/// Whether a policy is of the version that has policy variables. One without a version is of the former.
+pub(super) fn has_variables(policy: &Value) -> bool {
+    policy.get("Version").and_then(Value::as_str) == Some(CURRENT_VERSION)
 }
 
 /// The resources on which a policy may allow an action, as far as they are part of a resource: that resource as a whole,
@@ -41,11 +61,12 @@ pub fn allows(policy: &Value, action: &str, resource: &str) -> bool {
 pub fn allowed_part(policy: &Value, action: &str, resource: &str) -> BTreeSet<String> {
     let mut part = BTreeSet::new();
     for statement in allowing(policy, action) {
-        let excepted = strings(statement.get("NotResource"));
+        let excepted = patterns(policy, statement, "NotResource");
         if !excepted.is_empty() && !excepted.iter().any(|held| covers(held, resource)) {
             part.insert(resource.to_owned());
         }
-        let named = strings(statement.get("Resource")).into_iter().filter(|held| overlap(held, resource));
+        let named =
+            patterns(policy, statement, "Resource").into_iter().filter(|held| overlap(held, resource));
         part.extend(named.map(|held| if covers(&held, resource) { resource.to_owned() } else { held }));
     }
     if part.contains(resource) { BTreeSet::from([resource.to_owned()]) } else { part }
@@ -61,12 +82,12 @@ pub fn denies(policy: &Value) -> bool {
     statements_of(policy).unwrap_or_default().iter().any(|statement| effect_of(statement) == "Deny")
 }
 
-/// The resources on which a policy allows an action, as they are written there; `*` for a statement with `NotResource`.
-/// Conditions are not evaluated.
+/// The resources on which a policy allows an action, as a policy of the present version writes them; `*` for a statement with
+/// `NotResource`. Conditions are not evaluated.
 pub fn allowed_resources(policy: &Value, action: &str) -> Vec<String> {
     let resources = |statement: &Value| match statement.get("NotResource") {
         Some(_) => vec!["*".to_owned()],
-        None => strings(statement.get("Resource")),
+        None => patterns(policy, statement, "Resource"),
     };
     allowing(policy, action).flat_map(resources).collect()
 }
@@ -472,6 +493,20 @@ mod tests {
             assert_eq!(allows(&policy, action, on), all, "{what}");
             assert_eq!(Vec::from_iter(allowed_part(&policy, action, on)), part, "{what}");
             assert!(allowed_part(&policy, "s3:GetObject", on).is_empty(), "{what}");
+        }
+        let variable = "arn:aws:s3:::${aws:PrincipalTag/bucket}/*";
+        for (version, key, all, part) in [
+            ("2012-10-17", "Resource", false, vec![variable]),
+            ("2012-10-17", "NotResource", false, vec!["arn:aws:s3:::dr-1/*"]),
+            // The text itself, which no bucket has.
+            ("2008-10-17", "Resource", false, vec![]),
+            ("2008-10-17", "NotResource", true, vec!["arn:aws:s3:::dr-1/*"]),
+        ] {
+            let mut policy = allowing(key, json!(variable));
+            policy["Version"] = json!(version);
+            let (action, on) = ("s3:ReplicateObject", "arn:aws:s3:::dr-1/*");
+            assert_eq!(allows(&policy, action, on), all, "{version} {key}");
+            assert_eq!(Vec::from_iter(allowed_part(&policy, action, on)), part, "{version} {key}");
         }
         let negated = json!({"Statement": {"Effect": "Allow", "NotAction": "s3:Delete*", "Resource": "*"}});
         assert!(allows(&negated, "s3:ReplicateObject", "arn:aws:s3:::dr-1/*"));

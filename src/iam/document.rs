@@ -12,6 +12,9 @@ use serde_json::Value;
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>).
 pub const MAX_INLINE_POLICY: usize = 10_240;
 
+/// The version of every policy that the operator writes.
+pub const CURRENT_VERSION: &str = "2012-10-17";
+
 /// An IAM policy document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -68,7 +71,7 @@ impl Statement {
 
 impl PolicyDocument {
     pub fn new(statement: Vec<Statement>) -> PolicyDocument {
-        PolicyDocument { version: "2012-10-17", statement }
+        PolicyDocument { version: CURRENT_VERSION, statement }
     }
 
     /// The document as it is sent: JSON without white space.

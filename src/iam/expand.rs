@@ -6,13 +6,15 @@
 use serde_json::{Value, json};
 
 use crate::iam::bucket_policy::is_deleted_principal;
-use crate::iam::compare::{compare, effect_of, statements_of};
+use crate::iam::compare::{compare, effect_of, has_variables, statements_of};
+use crate::iam::pattern::without_variables;
 
 /// The desired document with every other statement of the held one that allows something.
 pub fn expanded(held: &Value, wanted: &Value) -> Option<Value> {
     let mut union: Vec<Value> = statements_of(wanted)?.into_iter().cloned().collect();
     for statement in statements_of(held).unwrap_or_default() {
         let Some(added) = without_deleted_principals(statement) else { continue };
+        let added = if has_variables(held) { added } else { with_literals(added) };
         let mut more = union.clone();
         more.push(added);
         let is_new = || !compare(&json!({"Statement": union}), &json!({"Statement": more})).is_empty();
@@ -39,6 +41,24 @@ fn without_deleted_principals(statement: &Value) -> Option<Value> {
         Some(name) => is_live(name).then_some(statement),
         None => Some(statement),
     }
+}
+
+/// A statement of a policy whose version has no variables, for one of the present version.
+fn with_literals(mut statement: Value) -> Value {
+    fn write(value: &mut Value) {
+        match value {
+            Value::String(text) => *text = without_variables(text),
+            Value::Array(items) => items.iter_mut().for_each(write),
+            Value::Object(fields) => fields.values_mut().for_each(write),
+            _ => {}
+        }
+    }
+    for key in ["Resource", "NotResource", "Condition"] {
+        if let Some(value) = statement.get_mut(key) {
+            write(value);
+        }
+    }
+    statement
 }
 
 #[cfg(test)]
@@ -94,5 +114,20 @@ mod tests {
         ]);
         let union = expanded(&held, &wanted).unwrap();
         assert_eq!(union["Statement"], json!([wanted["Statement"][0], trusting(json!(["444455556666"]))]));
+    }
+
+    #[test]
+    fn what_others_wrote_means_the_same_in_the_version_that_has_variables() {
+        let wanted = policy(&[allow("A", "s3:ReplicateObject")]);
+        let theirs = |on: &str| json!({"Effect": "Allow", "Action": "s3:GetObject", "Resource": on});
+        let mut held = policy(&[theirs("arn:aws:s3:::b/${aws:username}/*")]);
+        let union = |held: &Value| expanded(held, &wanted).unwrap();
+        assert_eq!(union(&held)["Statement"][1], theirs("arn:aws:s3:::b/${aws:username}/*"));
+        for former in [json!("2008-10-17"), Value::Null] {
+            held["Version"] = former;
+            let literal = union(&held);
+            assert_eq!(literal["Statement"][1], theirs("arn:aws:s3:::b/${$}{aws:username}/*"));
+            assert_eq!(expanded(&literal, &wanted), None, "it lacks nothing any more");
+        }
     }
 }

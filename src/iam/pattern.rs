@@ -1,23 +1,82 @@
-//! Relates the patterns of IAM: `*` stands for any characters and `?` for one
-//! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html>).
+//! Relates the patterns of IAM: `*` stands for any characters and `?` for one, and `${aws:username}` for what AWS puts in its
+//! place at each request. `${*}`, `${?}` and `${$}` are the characters themselves
+//! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html>,
+//! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>).
 //!
 //! In: two patterns, such as `arn:aws:s3:::dr-*/*` and `arn:aws:s3:::dr-1/*`; a text without wildcards is a pattern too. Out:
-//! whether one matches all that the other matches, or anything of it.
+//! whether one matches all that the other matches, or may match anything of it. The value of a variable is unknown: it covers
+//! nothing but itself, and may be anything.
+
+/// A part of a pattern.
+#[derive(Clone, Debug, PartialEq)]
+enum PatternPart {
+    Char(char),
+    /// `?`
+    One,
+    /// `*`
+    Any,
+    /// The text between `${` and `}`.
+    Variable(String),
+}
+
+impl PatternPart {
+    /// Whether it may stand for any characters.
+    fn is_open(&self) -> bool {
+        matches!(self, PatternPart::Any | PatternPart::Variable(_))
+    }
+}
+
+fn parts(pattern: &str) -> Vec<PatternPart> {
+    let mut parts = Vec::new();
+    let mut rest = pattern;
+    while let Some(char) = rest.chars().next() {
+        let variable = rest.strip_prefix("${").and_then(|from| from.split_once('}'));
+        let after = rest.strip_prefix(char).unwrap_or_default();
+        let (part, left) = match (variable, char) {
+            (Some(("*", left)), _) => (PatternPart::Char('*'), left),
+            (Some(("?", left)), _) => (PatternPart::Char('?'), left),
+            (Some(("$", left)), _) => (PatternPart::Char('$'), left),
+            (Some((name, left)), _) => (PatternPart::Variable(name.to_owned()), left),
+            (None, '*') => (PatternPart::Any, after),
+            (None, '?') => (PatternPart::One, after),
+            (None, char) => (PatternPart::Char(char), after),
+        };
+        parts.push(part);
+        rest = left;
+    }
+    parts
+}
+
+/// A pattern of a policy whose version has no variables, as a policy of the present version writes it.
+pub fn without_variables(pattern: &str) -> String {
+    pattern.replace("${", "${$}{")
+}
+
+/// Whether two patterns begin with different texts, so that nothing matches both. Most pairs of a long policy do, and taking
+/// them apart would cost much more.
+fn begin_differently(one: &str, other: &str) -> bool {
+    let text = |pattern: &str| pattern.find(['*', '?', '$']).unwrap_or(pattern.len());
+    let common = text(one).min(text(other));
+    one.bytes().take(common).ne(other.bytes().take(common))
+}
 
 /// Whether a pattern matches everything that another one matches.
 pub fn covers(pattern: &str, other: &str) -> bool {
-    let (pattern, other): (Vec<char>, Vec<char>) = (pattern.chars().collect(), other.chars().collect());
+    if pattern == other || begin_differently(pattern, other) {
+        return pattern == other;
+    }
+    let (pattern, other) = (parts(pattern), parts(other));
     let (mut at, mut of) = (0, 0);
     // The last `*`, and the position in the other pattern up to which it matches.
     let mut star: Option<(usize, usize)> = None;
-    while let Some(char) = other.get(of) {
+    while let Some(part) = other.get(of) {
         match pattern.get(at) {
-            Some('*') => {
+            Some(PatternPart::Any) => {
                 star = Some((at, of));
                 at += 1;
             }
-            // A `*` of the other pattern may stand for more than one character.
-            Some(own) if own == char || (*own == '?' && *char != '*') => {
+            // A `*` and a variable of the other pattern may stand for more than one character.
+            Some(own) if own == part || (*own == PatternPart::One && !part.is_open()) => {
                 at += 1;
                 of += 1;
             }
@@ -30,27 +89,30 @@ pub fn covers(pattern: &str, other: &str) -> bool {
             },
         }
     }
-    pattern.iter().skip(at).all(|char| *char == '*')
+    pattern.iter().skip(at).all(|part| *part == PatternPart::Any)
 }
 
-/// Whether there is a text that both patterns match.
+/// Whether there may be a text that both patterns match.
 pub fn overlap(one: &str, other: &str) -> bool {
-    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    if begin_differently(one, other) {
+        return false;
+    }
+    let (one, other) = (parts(one), parts(other));
     // By how much of `other` was matched: whether what was matched of `one` can match that too.
     let mut row = vec![true];
-    row.extend(other.iter().scan(true, |all, char| {
-        *all &= *char == '*';
+    row.extend(other.iter().scan(true, |all, part| {
+        *all &= part.is_open();
         Some(*all)
     }));
     for own in &one {
         let mut next: Vec<bool> = Vec::with_capacity(row.len());
-        next.push(*own == '*' && row.first() == Some(&true));
-        for ((char, diagonal), above) in other.iter().zip(&row).zip(row.iter().skip(1)) {
+        next.push(own.is_open() && row.first() == Some(&true));
+        for ((part, diagonal), above) in other.iter().zip(&row).zip(row.iter().skip(1)) {
             let beside = next.last() == Some(&true);
-            next.push(match (own, char) {
-                ('*', _) | (_, '*') => *above || beside,
-                ('?', _) | (_, '?') => *diagonal,
-                (own, char) => own == char && *diagonal,
+            next.push(match (own, part) {
+                (own, part) if own.is_open() || part.is_open() => *above || beside,
+                (PatternPart::One, _) | (_, PatternPart::One) => *diagonal,
+                (own, part) => own == part && *diagonal,
             });
         }
         if !next.contains(&true) {
@@ -114,7 +176,51 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_variable_covers_nothing_but_itself_and_may_be_anything() {
+        let own = "arn:aws:s3:::${aws:PrincipalTag/team, 'dr-1'}/*";
+        for (pattern, other, is_covered, overlaps) in [
+            (own, own, true, true),
+            (own, "arn:aws:s3:::dr-1/*", false, true),
+            ("arn:aws:s3:::dr-1/*", own, false, true),
+            ("arn:aws:s3:::*/*", own, true, true),
+            ("arn:aws:s3:::?/*", own, false, true),
+            (own, "arn:aws:s3:::${aws:username}/*", false, true),
+            ("arn:aws:s3:::dr-${aws:PrincipalAccount}/*", "arn:aws:s3:::dr-111122223333/*", false, true),
+            ("arn:aws:s3:::dr-${aws:PrincipalAccount}/*", "arn:aws:s3:::copies/*", false, false),
+            ("arn:aws:s3:::dr-1/${aws:username}*", "arn:aws:s3:::dr-1/*", false, true),
+            ("arn:aws:s3:::dr-1/*${aws:username}", "arn:aws:s3:::dr-1/*", false, true),
+            // The characters themselves.
+            ("b/${*}", "b/x", false, false),
+            ("b/${*}", "b/${*}", true, true),
+            ("b/?", "b/${*}", true, true),
+            ("b/${$}{x}", "b/?{x}", false, true),
+            ("b/?{x}", "b/${$}{x}", true, true),
+            // Not the beginning of a variable.
+            ("b/${x", "b/${x", true, true),
+            ("b/$", "b/?", false, true),
+        ] {
+            assert_eq!(covers(pattern, other), is_covered, "{pattern} covers {other}");
+            assert_eq!(overlap(pattern, other), overlaps, "{pattern} overlaps {other}");
+            assert_eq!(overlap(other, pattern), overlaps, "{other} overlaps {pattern}");
+        }
+        assert!(!overlap(&without_variables("b/${x}"), "b/y"));
+    }
+
     proptest! {
+        /// A variable in the place of a text claims no more than each text that it may be, and no less than any of them.
+        #[test]
+        fn a_pattern_with_a_variable_holds_for_each_of_its_values(
+            (before, after, other) in ("[ab?*]{0,2}", "[ab?*]{0,2}", "[ab?*]{0,3}"),
+            value in "[ab]{0,2}",
+        ) {
+            let pattern = format!("{before}${{aws:username}}{after}");
+            let resolved = format!("{before}{value}{after}");
+            prop_assert!(!covers(&pattern, &other) || covers(&resolved, &other), "{} {}", pattern, other);
+            prop_assert!(!covers(&other, &pattern) || covers(&other, &resolved), "{} {}", other, pattern);
+            prop_assert!(overlap(&pattern, &other) || !overlap(&resolved, &other), "{} {}", pattern, other);
+        }
+
         #[test]
         fn patterns_are_related_as_the_texts_are_that_they_match(one in "[ab?*]{0,3}", other in "[ab?*]{0,3}") {
             let of = |pattern: &str| pattern.chars().collect::<Vec<char>>();

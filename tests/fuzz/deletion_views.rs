@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::serde::de::DeserializeOwned;
 use kube::core::DynamicObject;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use s3_replication_operator::api::{BucketReplicationSpec, BucketReplicationStatus};
+use s3_replication_operator::api::{
+    AnnouncedConfiguration, BucketPolicyStatus, BucketReplicationSpec, BucketReplicationStatus,
+    CanaryPlaceStatus, ConfigurationOrigin, RoleStatus,
+};
 use s3_replication_operator::controllers::bucket_replication::deletion_view::DeletionView;
 use s3_replication_operator::replication::ResourceId;
 use serde_json::{Value, json};
@@ -32,6 +36,12 @@ const KEYS: &[&str] = &[
     "destinations",
     "rules",
     "conditions",
+    "configuration",
+    "announcedConfiguration",
+    "digest",
+    "origin",
+    "canaryPlaces",
+    "prefix",
 ];
 const TEXTS: &[&str] = &[
     "Delete",
@@ -134,27 +144,56 @@ fn a_status_names_no_other_source_than_the_spec() {
 }
 
 #[test]
+fn a_status_that_can_be_decoded_is_read_as_it_is() {
+    check(500, (spec(), status()), |(spec, status)| {
+        if let Ok(whole) = serde_json::from_value::<BucketReplicationStatus>(status.clone())
+            && status.is_object()
+        {
+            prop_assert_eq!(view_of(&spec, &status).status, whole);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_field_of_the_status_that_cannot_be_read_hides_no_other_and_nothing_of_the_spec() {
+    check(1000, (spec(), status()), |(spec, status)| {
+        let view = view_of(&spec, &status);
+        let readable_spec = serde_json::from_value::<BucketReplicationSpec>(spec.clone()).is_ok();
+        prop_assert_eq!(view.resource.is_some(), readable_spec);
+        let together = json!(view.status);
+        for (field, value) in status.as_object().into_iter().flatten() {
+            let alone = json!(view_of(&spec, &json!({field.as_str(): value})).status);
+            prop_assert_eq!(&together[field], &alone[field], "{}", field);
+        }
+        Ok(())
+    });
+}
+
+/// The role of a status, as far as it can be read, if the operator may manage it.
+fn managed_role(status: &Value) -> Option<String> {
+    let held = &status["role"];
+    let whole = serde_json::from_value::<RoleStatus>(held.clone()).ok().map(|role| (role.arn, role.managed));
+    let is_managed = held["managed"].as_bool().unwrap_or(true);
+    let role = whole.or_else(|| text(held, "/arn").map(|arn| (arn.to_owned(), is_managed)));
+    role.filter(|(_, managed)| *managed).map(|(arn, _)| arn)
+}
+
+/// The items of a list that can be decoded.
+fn decoded<T: DeserializeOwned>(status: &Value, list: &str) -> Vec<T> {
+    items(status, list).filter_map(|item| serde_json::from_value(item.clone()).ok()).collect()
+}
+
+#[test]
 fn the_roles_and_bucket_policies_to_delete_are_those_that_spec_and_status_name() {
     check(1000, (spec(), status()), |(spec, status)| {
         let view = view_of(&spec, &status);
-        let whole_status = status.clone();
-        // A status that cannot be decoded names nothing.
-        let readable = serde_json::from_value::<BucketReplicationStatus>(status.clone()).is_ok();
-        let remembered = if readable && status.is_object() {
-            status
-        } else {
-            json!({"formerRoles": [], "bucketPolicies": []})
-        };
-        let managed = text(&remembered, "/role/arn")
-            .filter(|_| remembered.pointer("/role/managed").and_then(Value::as_bool) == Some(true));
-        let former = items(&remembered, "formerRoles").filter_map(Value::as_str);
-        let mut expected = names(managed.into_iter().chain(former));
+        let managed = managed_role(&status);
+        let former: Vec<String> = decoded(&status, "formerRoles");
+        let mut expected = names(managed.iter().chain(&former).map(String::as_str));
         let (name, arn) = (text(&spec, "/role/name"), text(&spec, "/role/arn"));
-        // An object is decoded as a whole.
-        let decoded = (readable || whole_status.is_null())
-            && serde_json::from_value::<BucketReplicationSpec>(spec.clone()).is_ok();
         expected.extend(name.map(str::to_owned));
-        if decoded {
+        if serde_json::from_value::<BucketReplicationSpec>(spec.clone()).is_ok() {
             expected.extend(names(arn));
         }
         if name.is_none() && arn.is_none() {
@@ -163,16 +202,38 @@ fn the_roles_and_bucket_policies_to_delete_are_those_that_spec_and_status_name()
         prop_assert_eq!(view.roles(&id()), expected);
         let policies: Vec<String> =
             view.bucket_policies(None).into_iter().map(|bucket| bucket.name).collect();
-        let named = items(&remembered, "bucketPolicies");
-        let named: Vec<&str> = named.filter_map(|held| held["bucket"].as_str()).collect();
-        prop_assert_eq!(policies, named);
+        let named: Vec<BucketPolicyStatus> = decoded(&status, "bucketPolicies");
+        let named: Vec<String> = named.into_iter().map(|held| held.bucket).collect();
+        prop_assert_eq!(&policies, &named);
+        let canaries: Vec<CanaryPlaceStatus> = decoded(&status, "canaryPlaces");
+        let announced = &status["announcedConfiguration"];
         let traces = managed.is_some()
-            || ["formerRoles", "bucketPolicies"]
-                .iter()
-                .any(|list| remembered[list].as_array().is_some_and(|list| !list.is_empty()))
-            || text(&remembered, "/appliedHash").is_some()
-            || remembered["announcedConfiguration"].is_object();
+            || !(former.is_empty() && named.is_empty() && canaries.is_empty())
+            || !status["appliedHash"].is_null()
+            || serde_json::from_value::<AnnouncedConfiguration>(announced.clone()).is_ok();
         prop_assert_eq!(view.left_traces(), traces);
         Ok(())
     });
+}
+
+#[test]
+fn no_configuration_counts_as_the_resources_own_because_its_origin_cannot_be_read() {
+    check(500, (spec(), status()), |(spec, status)| {
+        let origin = &status["configuration"];
+        let known = serde_json::from_value::<ConfigurationOrigin>(origin.clone()).ok();
+        let expected = known.or((!origin.is_null()).then_some(ConfigurationOrigin::Found));
+        prop_assert_eq!(view_of(&spec, &status).status.configuration, expected);
+        Ok(())
+    });
+}
+
+#[test]
+fn the_seeds_but_one_are_statuses_of_this_version() {
+    let seeds = corpus("deletion-views");
+    let decodes = |seed: &Vec<u8>| {
+        let held: Value = serde_json::from_slice(seed).unwrap();
+        serde_json::from_value::<BucketReplicationStatus>(held.clone())
+            .is_ok_and(|whole| json!(whole) == held)
+    };
+    assert_eq!(seeds.iter().filter(|seed| !decodes(seed)).count(), 1);
 }

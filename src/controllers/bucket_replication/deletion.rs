@@ -283,13 +283,14 @@ async fn source_accounts<C: Cloud, K: Cluster>(
             // Where accounts are used, the operator's own identity acts only where it acted before.
             None if cx.index.has_seen_accounts() && !(view.left_traces() && remembered.is_none()) => {}
             None => found.push(SourceAccount { account: None, admits: !cx.index.has_seen_accounts() }),
-            Some(name) => match cx.index.account(&name)? {
-                Some(account) => {
+            Some(name) => match cx.index.account(&name) {
+                Ok(Some(account)) => {
                     let bucket = view.bucket().unwrap_or_default();
                     let admitted = admits(&account, metadata, &bucket, labels).await?;
                     found.push(SourceAccount { account: Some(account), admits: admitted });
                 }
-                None => missing.push(name),
+                Ok(None) => missing.push(MissingAccount::Gone(name)),
+                Err(refusal) => missing.push(MissingAccount::Unreadable(refusal)),
             },
         }
     }
@@ -301,22 +302,41 @@ async fn source_accounts<C: Cloud, K: Cluster>(
     };
     if !found.iter().any(reached) {
         let other = stand_in_of_source(id, metadata);
-        Refusal::all(missing.iter().map(|name| account_is_gone(name, metadata, &other)))?;
+        Refusal::all(missing.iter().map(|missing| missing.refusal(metadata, &other)))?;
     }
     Ok(found)
 }
 
-/// What ends a deletion that waits for an `AwsAccount` that is gone. Without the account nothing in AWS may be touched,
-/// and only people can know which of these is right. `stand_in`: how another `AwsAccount` serves.
-fn account_is_gone(name: &str, metadata: &ObjectMeta, stand_in: &str) -> Refusal {
-    let leave = retain(metadata);
-    Refusal::new(
-        Reason::AccountNotFound,
-        ConditionType::Ready,
-        format!(
-            "cannot delete: what this resource made is in AwsAccount {name}, which does not exist any more, and without it the operator touches nothing there. The deletion ends by one of these: create the AwsAccount again (kubectl apply -f FILE, with name {name}); {stand_in}; or leave in AWS what is there ({leave})"
-        ),
-    )
+/// An `AwsAccount` that gives a deletion no identity.
+enum MissingAccount {
+    /// By its name.
+    Gone(String),
+    /// It cannot be decoded.
+    Unreadable(Refusal),
+}
+
+impl MissingAccount {
+    /// What ends a deletion that waits for it. Without the account nothing in AWS may be touched, and only people can know
+    /// which of these is right. `stand_in`: how another `AwsAccount` serves.
+    fn refusal(&self, metadata: &ObjectMeta, stand_in: &str) -> Refusal {
+        let (reason, why, first) = match self {
+            MissingAccount::Gone(name) => (
+                Reason::AccountNotFound,
+                format!(
+                    "what this resource made is in AwsAccount {name}, which does not exist any more, and without it the operator touches nothing there"
+                ),
+                format!("create the AwsAccount again (kubectl apply -f FILE, with name {name})"),
+            ),
+            MissingAccount::Unreadable(refusal) => {
+                (refusal.reason, refusal.message.clone(), "correct the AwsAccount".to_owned())
+            }
+        };
+        let leave = retain(metadata);
+        let message = format!(
+            "cannot delete: {why}. The deletion ends by one of these: {first}; {stand_in}; or leave in AWS what is there ({leave})"
+        );
+        Refusal::new(reason, ConditionType::Ready, message)
+    }
 }
 
 /// The command that leaves in AWS what is there.
@@ -367,12 +387,47 @@ impl Removal<'_> {
         let accounts = self.accounts(cx).await?;
         let connected = connect(&accounts, &self.id, cx.cloud.as_ref()).await;
         let connected = connected.map_err(|failure| without_source(&failure, &self.retain()))?;
-        let Connected { clients, unreached } = &connected;
-        let caller = cx.cloud.caller(clients).await.map_err(blocked)?;
-        if !self.only_in_status {
-            self.remove_canaries::<C, K>(&connected, cx).await?;
+        let caller = cx.cloud.caller(&connected.clients).await.map_err(blocked)?;
+        if !self.has_moved(&caller, cx)? {
+            self.remove(&accounts, &connected, caller, cx).await?;
         }
-        let read_set = self.read_set(self.desired(&accounts, caller).as_ref(), unreached);
+        Ok(())
+    }
+
+    /// Whether the operator's own identity is in another account by now than the one where it acted, and another account of
+    /// this deletion is that one. Nothing of the resource is where the identity is then.
+    ///
+    /// # Errors
+    /// It has moved, and nothing else leads to where the resource acted. That nothing is here proves nothing.
+    fn has_moved<C, K>(&self, caller: &Caller, cx: &Context<C, K>) -> Result<bool, Refusal> {
+        let acted_in = self.view.status.source.as_ref().and_then(|source| source.account.as_ref());
+        let acted_in = acted_in.filter(|id| **id != caller.account && self.view.left_traces());
+        let Some(id) = acted_in.filter(|_| self.source.account.is_none()) else { return Ok(false) };
+        let named = self.view.account_ref().and_then(|name| cx.index.account(&name).ok().flatten());
+        if named.is_some_and(|account| account.spec.account_id == *id) {
+            return Ok(true);
+        }
+        let message = format!(
+            "cannot delete: what this resource made is in account {id}, and the operator's identity is in account {} by now. The deletion ends by one of these: give the operator an identity in account {id}; {}; or leave in AWS what is there ({})",
+            caller.account,
+            stand_in_of_source(Some(id), self.target.metadata),
+            self.retain(),
+        );
+        Err(Refusal::new(Reason::AccountMismatch, ConditionType::Ready, message))
+    }
+
+    async fn remove<C: Cloud, K: Cluster>(
+        &self,
+        accounts: &Accounts,
+        connected: &Connected<C::Clients>,
+        caller: Caller,
+        cx: &Context<C, K>,
+    ) -> Result<(), Stop> {
+        let Connected { clients, unreached } = connected;
+        if !self.only_in_status {
+            self.remove_canaries::<C, K>(connected, cx).await?;
+        }
+        let read_set = self.read_set(self.desired(accounts, caller).as_ref(), unreached);
         let observed = self.observe(clients, &read_set, cx).await.map_err(blocked)?;
         let sid = self.id.policy_sid(&observed.bucket);
         if let Some(pause) = self.pause(&observed, &read_set, &sid, cx) {
@@ -495,8 +550,8 @@ impl Removal<'_> {
         for name in remembered {
             let account = match cx.index.account(&name) {
                 Ok(Some(account)) => Ok(account),
-                Ok(None) => self.stand_in(&name, cx).await?,
-                Err(refusal) => Err(refusal),
+                Ok(None) => self.stand_in(&name, MissingAccount::Gone(name.clone()), cx).await?,
+                Err(refusal) => self.stand_in(&name, MissingAccount::Unreadable(refusal), cx).await?,
             };
             match account {
                 Ok(account) => drop(accounts.destinations.insert(name, account)),
@@ -512,10 +567,11 @@ impl Removal<'_> {
         Ok(accounts)
     }
 
-    /// An account in place of one that is gone, or the refusal that names that one.
+    /// An account in place of one that gives no identity, or the refusal that names that one.
     async fn stand_in<C, K: Cluster>(
         &self,
         name: &str,
+        missing: MissingAccount,
         cx: &Context<C, K>,
     ) -> Result<Result<Account, Refusal>, Stop> {
         let labels = &mut NamespaceLabels::new(cx.cluster.as_ref());
@@ -529,7 +585,7 @@ impl Removal<'_> {
         let other = format!(
             "create another AwsAccount for {account} that allows this namespace and the buckets (kubectl apply -f FILE)"
         );
-        Ok(found.ok_or_else(|| account_is_gone(name, metadata, &other)))
+        Ok(found.ok_or_else(|| missing.refusal(metadata, &other)))
     }
 
     /// Whether the status is no proof that the configuration is the resource's own: another resource owns the source by

@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 
 use kube::core::DynamicObject;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::api::{
     AdoptionPolicy, BucketReplication, BucketReplicationStatus, DeletionPolicy, ManagementPolicy,
 };
 use crate::iam::arn::role_of_arn;
 use crate::replication::health::canary::{CanaryPlace, place};
+use crate::replication::readable_status::read_status;
 use crate::replication::resource::{left_traces, remembered_roles, role_name};
 use crate::replication::{BucketAddress, BucketRef, Desired, ResourceId};
 
@@ -26,13 +27,17 @@ pub struct DeletionView {
 }
 
 impl DeletionView {
-    pub fn read(object: DynamicObject) -> DeletionView {
+    pub fn read(mut object: DynamicObject) -> DeletionView {
         let part = |key: &str| object.data.get(key).cloned().unwrap_or_default();
-        DeletionView {
-            spec: part("spec"),
-            status: serde_json::from_value(part("status")).unwrap_or_default(),
-            resource: object.try_parse().ok(),
+        let spec = part("spec");
+        let (status, unreadable) = read_status(&spec, &part("status"));
+        // A status that cannot be read hides nothing of the spec.
+        if !unreadable.is_empty()
+            && let Some(fields) = object.data.as_object_mut()
+        {
+            fields.insert("status".to_owned(), json!(status));
         }
+        DeletionView { spec, status, resource: object.try_parse().ok() }
     }
 
     /// A field of the spec with a default; `None` when its value cannot be decoded.

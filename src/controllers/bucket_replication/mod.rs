@@ -8,7 +8,7 @@ pub mod authorize;
 pub mod bucket_locks;
 mod canary;
 pub mod check;
-mod connect;
+pub mod connect;
 pub mod contents;
 pub mod context;
 pub mod controller;
@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use kube::Resource as _;
 
-use crate::api::{BucketReplication, BucketReplicationSpec, BucketReplicationStatus, ConditionType, Reason};
+use crate::api::{BucketReplication, BucketReplicationSpec, ConditionType, Reason};
 use crate::controllers::Guarded;
 use crate::controllers::bucket_replication::check::{Checked, check};
 use crate::controllers::bucket_replication::context::Context;
@@ -52,6 +52,7 @@ use crate::ports::{Cloud, Cluster, ObjectKey};
 use crate::replication::Refusal;
 use crate::replication::authorize::labels_matter;
 use crate::replication::events::Answer;
+use crate::replication::readable_status::read_status;
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::queue::Urgency;
@@ -214,8 +215,13 @@ async fn refuse_unreadable<C: Cloud, K: Cluster>(
     let message =
         format!("this resource cannot be read: {error}; correct the field or apply the resource again");
     let refusal = Refusal::new(Reason::InvalidSpec, ConditionType::Ready, message);
-    let status: Option<BucketReplicationStatus> = serde_json::from_value(part("status")).ok();
-    let previous = target.memory.status(status.as_ref(), cx.clock.now());
+    // What can be read of the status stays, because it names what the resource made.
+    let (status, unreadable) = read_status(&part("spec"), &part("status"));
+    let mut previous = target.memory.status(Some(&status), cx.clock.now());
+    if !unreadable.is_empty() {
+        // It differs from what is there, and is written in its place.
+        previous.observed_generation = None;
+    }
     let schedule = Schedule { interval: cx.settings.interval.duration(), retry };
     refuse(target, &previous, &refusal, schedule, cx).await
 }

@@ -13,7 +13,7 @@ use crate::controllers::replication_backfill::context::Context;
 use crate::ports::{Finalizers, ObjectKey};
 use crate::replication::ResourceId;
 use crate::replication::backfill::BackfillContext;
-use crate::replication::backfill::deleted_status::Unreadable;
+use crate::replication::field_reader::Unreadable;
 
 /// A backfill whose spec may not be readable.
 pub struct BackfillObject<'a> {

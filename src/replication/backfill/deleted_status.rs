@@ -4,19 +4,14 @@
 //! whatever the others hold; and of the others what follows from the backfill itself. Without them the deletion would leave
 //! a job that goes on, and its role.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::api::{BackfillSource, DEFAULT_ROLE_PATH, ReplicationBackfillStatus, RoleStatus};
 use crate::iam::Partition;
 use crate::replication::backfill::request::{description, token};
+use crate::replication::field_reader::{FieldReader, Unreadable, text};
 use crate::replication::resource_id::ResourceId;
-
-/// The fields that cannot be read, as they are.
-pub type Unreadable = BTreeMap<&'static str, Value>;
 
 /// What can be read of a status.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +22,7 @@ pub struct DeletedStatus {
 
 impl DeletedStatus {
     pub fn read(held: &Value, id: &ResourceId, deleted_at: Option<&Time>) -> DeletedStatus {
-        let mut fields = FieldReader { held, unreadable: Unreadable::new() };
+        let mut fields = FieldReader::new(held);
         let status = ReplicationBackfillStatus {
             observed_generation: fields.read("observedGeneration"),
             conditions: fields.read("conditions"),
@@ -101,44 +96,6 @@ pub fn with_unreadable(status: &ReplicationBackfillStatus, unreadable: &Unreadab
         }
     }
     document
-}
-
-/// Reads the fields of a status one by one.
-struct FieldReader<'a> {
-    held: &'a Value,
-    unreadable: Unreadable,
-}
-
-impl FieldReader<'_> {
-    fn read<T: DeserializeOwned + Default>(&mut self, field: &'static str) -> T {
-        self.read_or(field, |_| T::default())
-    }
-
-    /// Reads a field; where it cannot be read as a whole, as far as `otherwise` can.
-    fn read_or<T: DeserializeOwned + Default>(
-        &mut self,
-        field: &'static str,
-        otherwise: fn(&Value) -> T,
-    ) -> T {
-        let value = match self.held {
-            Value::Null => return T::default(),
-            // There is no such status, and every field of it is lost.
-            held if !held.is_object() => {
-                self.unreadable.insert(field, Value::Null);
-                return T::default();
-            }
-            held => held.get(field).filter(|value| !value.is_null()),
-        };
-        let Some(value) = value else { return T::default() };
-        T::deserialize(value).unwrap_or_else(|_| {
-            self.unreadable.insert(field, value.clone());
-            otherwise(value)
-        })
-    }
-}
-
-fn text(value: &Value, field: &str) -> Option<String> {
-    value.get(field).and_then(Value::as_str).map(str::to_owned)
 }
 
 /// Where a job is, as far as a call needs it. Another identity must not take the place of one that cannot be read.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::iam::arn::bucket_of_arn;
-use crate::iam::bucket_policy::{OVERRIDE_OWNER, admits};
+use crate::iam::bucket_policy::{OVERRIDE_OWNER, admits_to};
 use crate::iam::compare::{allows, denies, trusts_service};
 use crate::iam::document::Statement;
 use crate::replication::configuration::Rule;
@@ -180,7 +180,8 @@ fn closed_to_role(input: &PlanInput<'_>) -> BTreeSet<String> {
         let hands_over = exact.iter().any(|statement| statement.action.iter().any(|a| a == OVERRIDE_OWNER));
         match input.observed.bucket_policies.get(*bucket) {
             Some(Ok(policy)) => {
-                let admitted = |action| admits(policy.as_ref(), sid, &role, action);
+                let objects = input.observed.caller.partition.objects_arn(bucket);
+                let admitted = |action| admits_to(policy.as_ref(), sid, &role, action, &objects);
                 !admitted(REPLICATE) || (hands_over && !admitted(OVERRIDE_OWNER))
             }
             Some(Err(_)) => !input.was_applied(),

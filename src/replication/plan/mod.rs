@@ -11,6 +11,7 @@ mod transition;
 mod unread;
 
 pub use input::PlanInput;
+pub use preconditions::require_reached;
 pub use unread::uncompared;
 
 use std::collections::BTreeMap;

@@ -18,6 +18,9 @@ use crate::replication::{
 const OTHER: &str = "444455556666";
 pub(super) const SOURCE: &str = "source";
 
+/// A policy variable, which stands for `here` at every request.
+const VARIABLE: &str = "${aws:PrincipalTag/where}";
+
 /// Whether a policy allows an action on something that has no wildcards. This reads policies by itself: an oracle that shared
 /// the reading of the planner would share its faults.
 fn grants(policy: &Value, action: &str, on: &str) -> bool {
@@ -40,7 +43,7 @@ fn grants(policy: &Value, action: &str, on: &str) -> bool {
     }
     let action = action.to_lowercase();
     let is_action = |name: &&str| is_match(name.to_lowercase().as_bytes(), action.as_bytes());
-    let is_resource = |name: &&str| is_match(name.as_bytes(), on.as_bytes());
+    let is_resource = |name: &&str| is_match(name.replace(VARIABLE, "here").as_bytes(), on.as_bytes());
     let holds = |statement: &Value| {
         let has = |key: &str| !statement[key].is_null();
         let names_action = texts(&statement["Action"]).iter().any(is_action)
@@ -91,7 +94,7 @@ pub(super) fn is_covered(observed: &Observed, sid: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// How someone wrote, by wildcards, what a policy of the operator grants.
+/// How someone wrote, by wildcards or a policy variable, what a policy of the operator grants.
 #[derive(Clone, Copy, Debug)]
 enum Widened {
     Not,
@@ -103,6 +106,8 @@ enum Widened {
     Resources,
     /// `arn:aws:s3:::here-?/*`.
     OneCharacter,
+    /// `arn:aws:s3:::${aws:PrincipalTag/where}-0/*`.
+    Variable,
     /// `"*"`.
     All,
     /// `NotAction` and `NotResource`.
@@ -110,8 +115,8 @@ enum Widened {
 }
 
 fn widened() -> impl Strategy<Value = Widened> {
-    use Widened::{Actions, All, Negated, Not, OneCharacter, Resources, Services};
-    prop::sample::select(vec![Not, Actions, Services, Resources, OneCharacter, All, Negated])
+    use Widened::{Actions, All, Negated, Not, OneCharacter, Resources, Services, Variable};
+    prop::sample::select(vec![Not, Actions, Services, Resources, OneCharacter, Variable, All, Negated])
 }
 
 /// Writes the statements of a policy in another way that grants at least the same.
@@ -147,6 +152,9 @@ fn widen(policy: &mut Value, how: Widened) {
             Widened::Services => each(&mut statement["Action"], &service),
             Widened::Resources => each(&mut statement["Resource"], &resources),
             Widened::OneCharacter => each(&mut statement["Resource"], &one_character),
+            Widened::Variable => {
+                each(&mut statement["Resource"], &|name| name.replace("here-", &format!("{VARIABLE}-")))
+            }
             Widened::All => {
                 statement["Action"] = json!("*");
                 statement["Resource"] = json!("*");
@@ -161,7 +169,7 @@ fn widen(policy: &mut Value, how: Widened) {
     }
 }
 
-/// Someone writes the policies of the role and of the buckets by wildcards.
+/// Someone writes the policies of the role and of the buckets by wildcards or a policy variable.
 fn widen_all(case: &mut Case, (of_role, of_buckets): (Widened, Widened)) {
     let role = case.observed.role.as_mut().unwrap().as_mut().unwrap();
     widen(role.policy.as_mut().unwrap().as_mut().unwrap(), of_role);
@@ -446,6 +454,8 @@ fn what_the_role_has_by_wildcards_stays_until_the_configuration_is_replaced() {
         ("*", "arn:aws:s3:::here-0/*"),
         ("arn:aws:s3:::here-0/logs/*", "arn:aws:s3:::here-0/logs/*"),
         ("arn:aws:s3:::*/2026/*", "arn:aws:s3:::*/2026/*"),
+        ("arn:aws:s3:::${aws:PrincipalTag/bucket}/*", "arn:aws:s3:::${aws:PrincipalTag/bucket}/*"),
+        ("arn:aws:s3:::here-0/${aws:PrincipalTag/team}/*", "arn:aws:s3:::here-0/${aws:PrincipalTag/team}/*"),
     ] {
         let mut case = case_of(across(&[(0, false, false)], 0, true));
         for step in case.plan().steps() {

@@ -141,6 +141,13 @@ async fn a_resource_deleted_after_its_account_waits_for_it_and_then_leaves_nothi
     world.wait_gone("from").await?;
     assert_eq!(parts_in_aws(&world, "from", &there, &here, &objects[2]).await?.len(), 3);
 
+    // Another `AwsAccount` for the same account serves, for the source and for the destination alike.
+    let other = RemoteAccount { name: world.unique("other"), id: there.id.clone(), role: there.role.clone() };
+    other.apply(&world).await?;
+    patch(&world, "within", json!({"spec": {"source": {"accountRef": other.name}}})).await?;
+    world.wait_gone("within").await?;
+    world.accounts().delete(&other.name, &DeleteParams::default()).await?;
+
     there.apply(&world).await?;
     for ((name, from, to), object) in resources.into_iter().zip(&objects).take(2) {
         world.wait_gone(name).await?;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::FINALIZER;
-use crate::replication::Step;
+use crate::replication::{FailureClass, Step};
 
 #[test]
 fn deletion_removes_what_was_made_and_then_the_object() {
@@ -128,6 +128,78 @@ fn a_resource_that_cannot_be_decoded_is_still_cleaned_up() {
     assert_eq!(scene.object(), None);
     assert!(scene.role().is_none());
     assert!(scene.world().buckets["orders"].configuration.is_none());
+}
+
+/// A status of which one field holds what this version cannot read, as a newer version may have left it.
+fn damaged(field: &str) -> Scene {
+    let mut scene = Scene::settled();
+    let mut renamed = spec();
+    renamed["role"]["name"] = json!("renamed-role");
+    scene.apply(renamed);
+    // The former role stays, and only the status names it.
+    let denied = |_: &SimulatedCloud, _: &SimulatedCluster| Choice::FailBefore(FailureClass::Denied);
+    scene.at(writes("iam:DeleteRole"), denied);
+    scene.check();
+    assert_eq!(scene.status()["formerRoles"].as_array().map(Vec::len), Some(1), "{:#}", scene.status());
+    scene.cluster.with(|server| {
+        server.edit(&Scene::resource(), |object| object["status"][field] = json!({"new": [7]}));
+    });
+    scene
+}
+
+/// The fields whose loss leaves the deletion enough to find everything.
+const LOST: [&str; 11] = [
+    "observedGeneration",
+    "conditions",
+    "source",
+    "destinations",
+    "role",
+    "announcedConfiguration",
+    "appliedRole",
+    "configuredAt",
+    "rules",
+    "driftCount",
+    "appliedHash",
+];
+
+#[test]
+fn a_field_of_the_status_that_cannot_be_read_hides_no_former_role_from_a_deletion() {
+    for field in LOST {
+        let mut scene = damaged(field);
+        scene.delete();
+        for _ in 0..5 {
+            let pause = scene.check().flatten().unwrap_or_default();
+            scene.clock.advance(pause.min(Duration::from_secs(15)));
+        }
+        assert_eq!(scene.object(), None, "{field}: {}", scene.message());
+        assert!(scene.world().roles.is_empty(), "{field}: {:?}", scene.world().roles);
+        assert!(scene.world().buckets["orders"].configuration.is_none(), "{field}");
+    }
+}
+
+#[test]
+fn a_field_of_the_status_that_cannot_be_read_is_replaced_and_the_others_stay() {
+    for field in LOST {
+        let mut scene = damaged(field);
+        for _ in 0..5 {
+            let pause = scene.check().flatten().unwrap_or_default();
+            scene.clock.advance(pause.min(Duration::from_secs(15)));
+        }
+        assert_eq!(scene.reason(), "Applied", "{field}: {}", scene.message());
+        assert!(scene.role().is_none(), "{field}: the former role is known, and goes");
+    }
+}
+
+#[test]
+fn a_configuration_whose_origin_cannot_be_read_stays() {
+    let mut scene = found();
+    scene.cluster.with(|server| {
+        server.edit(&Scene::resource(), |object| object["status"]["configuration"] = json!("Imported"));
+    });
+    let before = scene.world().canonical();
+    scene.delete();
+    scene.check();
+    assert_eq!((scene.object(), scene.world().canonical()), (None, before));
 }
 
 /// A resource with an existing role, whose configuration someone made before it.
@@ -298,4 +370,92 @@ fn a_deletion_whose_account_is_gone_names_three_ways_out_each_with_its_command()
         assert_eq!(scene.object(), None, "way {index}: {}", scene.message());
         assert_eq!(scene.role().is_some(), index == 2, "way {index}");
     }
+}
+
+#[test]
+fn a_deletion_whose_account_cannot_be_read_names_three_ways_out_that_each_end_it() {
+    let ends: [fn(&Scene, Value); 3] = [
+        |scene, account| scene.account("here", account),
+        |scene, account| {
+            scene.account("other", account);
+            let name = |object: &mut Value| object["spec"]["source"]["accountRef"] = json!("other");
+            scene.cluster.with(|server| server.edit(&Scene::resource(), name));
+        },
+        |scene, _| {
+            let retain = |object: &mut Value| object["spec"]["deletionPolicy"] = json!("Retain");
+            scene.cluster.with(|server| server.edit(&Scene::resource(), retain));
+        },
+    ];
+    for (index, end) in ends.into_iter().enumerate() {
+        let account = account_for(&["copies"]);
+        let mut scene = Scene::new();
+        scene.account("here", account.clone());
+        let mut under_account = spec();
+        under_account["source"]["accountRef"] = json!("here");
+        scene.apply(under_account);
+        scene.check();
+        scene.wait_a_minute();
+        scene.account("here", json!({"accountId": HERE, "sources": "all of them"}));
+        scene.delete();
+        scene.check();
+        assert_eq!((scene.reason().as_str(), scene.writes_to_aws().len()), ("InvalidSpec", 0));
+        for part in [
+            "AwsAccount here cannot be read",
+            "correct the AwsAccount;",
+            r#"kubectl patch bucketreplication orders -n data --type merge -p '{"spec":{"source":{"accountRef":"OTHER"}}}'"#,
+            r#"kubectl patch bucketreplication orders -n data --type merge -p '{"spec":{"deletionPolicy":"Retain"}}'"#,
+        ] {
+            assert!(scene.message().contains(part), "{}", scene.message());
+        }
+        end(&scene, account);
+        scene.check();
+        assert_eq!(scene.object(), None, "way {index}: {}", scene.message());
+        assert_eq!(scene.role().is_some(), index == 2, "way {index}");
+    }
+}
+
+#[test]
+fn an_own_identity_that_moved_to_another_account_leaves_nothing_behind_unnoticed() {
+    for (checked, bucket_is_gone) in [(false, true), (true, true), (false, false), (true, false)] {
+        let case = format!("checked: {checked}, the bucket is gone: {bucket_is_gone}");
+        let mut scene = Scene::ready();
+        scene.cloud.with(|world| {
+            world.own_account = THERE.to_owned();
+            if bucket_is_gone {
+                world.buckets.clear();
+            }
+        });
+        if checked {
+            scene.wait_a_minute();
+            assert_ne!(scene.reason(), "Applied", "{case}");
+        }
+        scene.delete();
+        scene.check();
+        assert_eq!(scene.reason(), "AccountMismatch", "{case}: {}", scene.message());
+        for part in [HERE, THERE, r#"{"spec":{"deletionPolicy":"Retain"}}"#, r#""accountRef":"OTHER""#] {
+            assert!(scene.message().contains(part), "{case}: {}", scene.message());
+        }
+        assert!(scene.role().is_some(), "{case}");
+        scene.account("other", account_for(&["copies"]));
+        scene.cluster.with(|server| {
+            let name = |object: &mut Value| object["spec"]["source"]["accountRef"] = json!("other");
+            server.edit(&Scene::resource(), name);
+        });
+        scene.check();
+        assert_eq!(scene.object(), None, "{case}: {}", scene.message());
+        assert!(scene.role().is_none(), "{case}");
+    }
+}
+
+#[test]
+fn an_own_identity_that_is_back_ends_the_deletion() {
+    let mut scene = Scene::ready();
+    scene.cloud.with(|world| world.own_account = THERE.to_owned());
+    scene.delete();
+    scene.check();
+    assert_eq!(scene.reason(), "AccountMismatch", "{}", scene.message());
+    scene.cloud.with(|world| world.own_account = HERE.to_owned());
+    scene.check();
+    assert_eq!(scene.object(), None, "{}", scene.message());
+    assert!(scene.role().is_none());
 }

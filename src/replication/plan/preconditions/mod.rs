@@ -9,6 +9,8 @@ mod to_ask;
 mod to_judge;
 mod to_write;
 
+pub use self::to_judge::require_reached;
+
 use self::RefusalScope::{All, Dependents};
 use crate::api::{DriftEntry, ManagementPolicy};
 use crate::replication::plan::input::PlanInput;

@@ -4,13 +4,15 @@
 //! role or a key cannot be used, where a rule changes the owner of replicas within one account, and where a part that
 //! decides could not be read.
 
+use std::collections::BTreeMap;
+
 use crate::api::{ConditionType, DriftEntry, Reason};
 use crate::iam::Partition;
 use crate::iam::arn::{account_of_arn, bucket_of_arn, region_of_arn};
 use crate::iam::compare::trusts_service;
 use crate::replication::configuration::Rule;
 use crate::replication::desired::{DesiredRole, S3};
-use crate::replication::failure::FailureClass;
+use crate::replication::failure::{Failure, FailureClass};
 use crate::replication::observed::{ObservedBucket, ObservedKey, ObservedRole};
 use crate::replication::plan::input::PlanInput;
 use crate::replication::plan::lacks::unconfirmed;
@@ -165,8 +167,15 @@ pub(crate) fn require_role_policy_read(input: &PlanInput<'_>, _: &[DriftEntry]) 
 
 /// The accounts of destinations were reached: what is there may differ.
 pub(crate) fn require_accounts_reached(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
-    let failures = input.observed.unreached.values();
-    Refusal::all(failures.map(|failure| Refusal::failed(failure, ConditionType::RoleReady)))
+    require_reached(&input.observed.unreached)
+}
+
+/// Refuses with all failures to reach an account, by its `AwsAccount`, as one.
+///
+/// # Errors
+/// When there is any.
+pub fn require_reached(unreached: &BTreeMap<String, Failure>) -> Result<(), Refusal> {
+    Refusal::all(unreached.values().map(|failure| Refusal::failed(failure, ConditionType::RoleReady)))
 }
 
 /// Only a rule into another account changes the owner of replicas.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use kube::api::{DeleteParams, Patch, PatchParams};
+use rig::proxy::{Answer, Fault, Matcher};
 use rig::world::World;
 use serde_json::{Value, json};
 
@@ -50,6 +51,74 @@ async fn plan_reads_accounts_from_files_or_the_cluster() -> Result<()> {
     live["kind"] = json!("BucketReplication");
     let (code, text) = plan(world, &live.to_string()).await?;
     assert_eq!(code, Some(0), "{text}");
+    Ok(())
+}
+
+/// Two accounts of destinations do not let the caller in: the plan shows the rest of the resource, and the other resources.
+#[tokio::test]
+async fn plan_shows_what_it_can_and_names_each_account_that_it_cannot_reach() -> Result<()> {
+    let two = TwoAccounts::ready("plan-unreached").await?;
+    let world = &two.world;
+    let mut files = Vec::new();
+    let mut live = world.get("orders").await?;
+    live["apiVersion"] = json!("s3replication.dev/v1alpha1");
+    live["kind"] = json!("BucketReplication");
+    let mut distrusting = Vec::new();
+    for rule in ["third", "fourth"] {
+        let (name, id) = (world.unique(rule), world.another_account());
+        let role = format!("arn:aws:iam::{id}:role/distrusting");
+        let denied = Answer::error(403, "AccessDenied", "not authorized to perform: sts:AssumeRole");
+        world.proxy.inject(Fault::always(Matcher::operation("AssumeRole").about(&role), denied));
+        files.push(account(world, &name, &id, Some(&role)).to_string());
+        let bucket = format!("{}-{rule}", world.namespace);
+        let destination = json!({"bucket": bucket, "accountRef": name, "region": DESTINATION_REGION});
+        let priority = live["spec"]["rules"].as_array().context("no rules")?.len() + 1;
+        let added =
+            json!({"id": rule, "priority": priority, "filter": {"prefix": ""}, "destination": destination});
+        live["spec"]["rules"].as_array_mut().context("no rules")?.push(added);
+        distrusting.push((name, id));
+    }
+    // The source is in an account that does not let the caller in either.
+    let mut from_there = live.clone();
+    from_there["metadata"]["name"] = json!("from-there");
+    from_there["spec"]["source"]["accountRef"] = json!(distrusting[0].0);
+    let mut other = two.resource();
+    (other["metadata"]["name"], other["metadata"]["namespace"]) = (json!("other"), json!(world.namespace));
+    other["spec"]["role"]["name"] = json!(world.unique("other"));
+    files.extend([live, from_there, other].map(|resource| resource.to_string()));
+
+    let args = ["plan", "-f", "-", "-o", "json"];
+    let output = person(world).run(args, files.join("\n---\n")).await?;
+    assert_eq!(output.status.code(), Some(1));
+    let plans: Value = serde_json::from_slice(&output.stdout)?;
+    let plan = |name: &str| {
+        let found = plans.as_array().and_then(|all| all.iter().find(|plan| plan["name"] == name));
+        found.map(|found| found["plan"].clone()).with_context(|| format!("{name} is not in {plans:#}"))
+    };
+    let refusals = |plan: &Value| plan["refusals"].as_array().cloned().unwrap_or_default();
+    let orders = plan("orders")?;
+    let changes: Vec<&str> =
+        orders["differences"].as_array().context("none")?.iter().filter_map(|d| d["path"].as_str()).collect();
+    assert!(changes.iter().any(|path| path.starts_with("rules[third]")), "{orders:#}");
+    assert_eq!(refusals(&orders).len(), 2, "{orders:#}");
+    for (name, id) in &distrusting {
+        let of_account = refusals(&orders).into_iter().filter(|refusal| {
+            let message = refusal["message"].as_str().unwrap_or_default();
+            refusal["reason"] == "AccessDenied"
+                && message.starts_with(&format!("AwsAccount {name}, account {id},"))
+        });
+        assert_eq!(of_account.count(), 1, "{orders:#}");
+    }
+    let from_there = plan("from-there")?;
+    assert_eq!(refusals(&from_there)[0]["reason"], "AccessDenied", "{from_there:#}");
+    let other = plan("other")?;
+    assert!(other["differences"].as_array().is_some_and(|all| !all.is_empty()), "{other:#}");
+    let (code, text) = self::plan(world, &files.join("\n---\n")).await?;
+    assert_eq!(code, Some(1), "{text}");
+    for (name, _) in &distrusting {
+        assert!(text.contains(&format!("AwsAccount {name}")), "{text}");
+    }
+    assert_eq!(text.matches("BucketReplication ").count(), 3, "{text}");
     Ok(())
 }
 
