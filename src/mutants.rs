@@ -49,10 +49,15 @@ pub enum Mutant {
     CanaryForbiddenStays,
     OldAnswersBelieved,
     ChangeIgnored,
+    SpecChangeIgnored,
+    VersioningNotRepaired,
+    AllowanceNotNoticed,
+    HandoverNotNoticed,
+    FinalizerNotRestored,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 42] = [
+    pub const ALL: [Mutant; 47] = [
         Mutant::NoLiveGet,
         Mutant::NoFinalizer,
         Mutant::FinalizerReplaced,
@@ -91,6 +96,11 @@ impl Mutant {
         Mutant::CanaryForbiddenStays,
         Mutant::OldAnswersBelieved,
         Mutant::ChangeIgnored,
+        Mutant::SpecChangeIgnored,
+        Mutant::VersioningNotRepaired,
+        Mutant::AllowanceNotNoticed,
+        Mutant::HandoverNotNoticed,
+        Mutant::FinalizerNotRestored,
         Mutant::IntentNotKept,
         Mutant::JobNotSearched,
         Mutant::TokenByChance,
@@ -178,6 +188,19 @@ impl Mutant {
             Mutant::ChangeIgnored => {
                 "Writes go on although the watch has brought a change or the deletion of the object."
             }
+            Mutant::SpecChangeIgnored => {
+                "A spec that changes after it was applied counts as applied, and nothing is written for it."
+            }
+            Mutant::VersioningNotRepaired => {
+                "A bucket counts as versioned while its versioning is suspended."
+            }
+            Mutant::AllowanceNotNoticed => {
+                "A change of an AwsAccount causes no check of the resources that refer to it."
+            }
+            Mutant::HandoverNotNoticed => {
+                "Nobody checks the resource that may own a source once its owner is gone."
+            }
+            Mutant::FinalizerNotRestored => "A finalizer that a user strips is not added again.",
         }
     }
 }

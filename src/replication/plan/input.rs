@@ -9,7 +9,7 @@ use crate::replication::authorize::accounts::Account;
 use crate::replication::bucket::BucketAddress;
 use crate::replication::configuration::Configuration;
 use crate::replication::desired::{Desired, DesiredBucket};
-use crate::replication::observed::{Observed, ObservedBucket, ObservedRole, Versioning, VersioningStatus};
+use crate::replication::observed::{Observed, ObservedBucket, ObservedRole, Versioning};
 use crate::replication::read_set::ReadSet;
 use crate::replication::resource::{Replication, announced, applied_role};
 
@@ -107,6 +107,6 @@ impl<'a> PlanInput<'a> {
     ) -> impl Iterator<Item = (&'a DesiredBucket, &'a ObservedBucket, Versioning)> + use<'a> {
         self.buckets()
             .filter_map(|(d, o)| Some((d, o, *o.versioning.as_ref().ok()?)))
-            .filter(|(_, _, versioning)| versioning.status != VersioningStatus::Enabled)
+            .filter(|(_, _, versioning)| !versioning.status.is_enabled())
     }
 }
