@@ -21,6 +21,8 @@ pub struct PlanInput<'a> {
     pub observed: &'a Observed,
     /// Buckets that are no destinations any more, and in whose policies the operator has statements.
     pub former_destinations: &'a [BucketAddress],
+    /// Worked out once, because a hash of the desired state costs as much as much of a plan.
+    was_applied: bool,
 }
 
 impl<'a> PlanInput<'a> {
@@ -31,7 +33,9 @@ impl<'a> PlanInput<'a> {
         desired: &'a Desired,
     ) -> PlanInput<'a> {
         let former_destinations = &read_set.former_destinations;
-        PlanInput { replication: *replication, desired, observed, former_destinations }
+        let applied = replication.status.applied_hash.as_ref();
+        let was_applied = applied.is_some_and(|applied| *applied == desired.hash());
+        PlanInput { replication: *replication, desired, observed, former_destinations, was_applied }
     }
 
     /// The `AwsAccount` of the source. `None`: there is none, and nothing is restricted.
@@ -41,7 +45,7 @@ impl<'a> PlanInput<'a> {
 
     /// Whether the desired state was fully applied, so that a difference is someone else's change.
     pub fn was_applied(&self) -> bool {
-        self.replication.status.applied_hash.as_ref() == Some(&self.desired.hash())
+        self.was_applied
     }
 
     /// Whether the resource may take over what someone else made.

@@ -71,7 +71,7 @@ const FOUND_BY: [(Mutant, &str); 47] = [
     (Mutant::SpecChangeIgnored, "moved; idle.2 edits-destination"),
     (Mutant::VersioningNotRepaired, "one-account; idle.2 suspends-versioning"),
     (Mutant::AllowanceNotNoticed, "tightened; idle.1 tightens-account; idle.2 allows-again"),
-    (Mutant::HandoverNotNoticed, "succeeded; idle.1 allows-elder; idle.3 deletes-elder"),
+    (Mutant::HandoverNotNoticed, "succeeded; idle.1 allows-elder; idle.2 deletes-elder"),
     (Mutant::FinalizerNotRestored, "one-account; idle.2 strips-finalizer"),
     (Mutant::IntentNotKept, "backfill"),
     (Mutant::JobNotSearched, "backfill-token-forgotten; orders-november/CreateJob.1 dies-after"),

@@ -29,9 +29,9 @@ pub fn claim(object: &Value) -> Option<&str> {
 /// What is not as a resource says; `None`: it says nothing, or all is.
 pub fn untrue(server: &ApiServer, object: &Value, world: &World) -> Option<String> {
     let kind = claim(object).filter(|_| object["metadata"]["deletionTimestamp"].is_null())?;
-    let fault = fault(server, object, world)?;
+    let found = fault(server, object, world)?;
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    Some(format!("data/{name} is {kind}, and {fault}"))
+    Some(format!("data/{name} is {kind}, and {found}"))
 }
 
 /// The first thing in AWS that is not as a resource asks for.
@@ -220,12 +220,11 @@ impl Asking<'_> {
         if configuration.role != self.role_arn() {
             return Some(format!("the configuration of bucket {source} names role {}", configuration.role));
         }
-        let id = |rule: &Value| rule["id"].as_str().unwrap_or_default().to_owned();
         let mut rules: BTreeMap<String, &Rule> =
             configuration.rules.iter().map(|(id, rule)| (id.clone(), rule)).collect();
         for rule in self.rules() {
-            let id = id(rule);
-            let Some(found) = rules.remove(&id) else {
+            let id = rule["id"].as_str().unwrap_or_default();
+            let Some(found) = rules.remove(id) else {
                 return Some(format!("bucket {source} has no rule {id}"));
             };
             let is = held(found, self.own_id());
