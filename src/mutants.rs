@@ -50,10 +50,15 @@ pub enum Mutant {
     OldAnswersBelieved,
     FormerProcessIgnored,
     ChangeIgnored,
+    SpecChangeIgnored,
+    VersioningNotRepaired,
+    AllowanceNotNoticed,
+    HandoverNotNoticed,
+    FinalizerNotRestored,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 43] = [
+    pub const ALL: [Mutant; 48] = [
         Mutant::NoLiveGet,
         Mutant::NoFinalizer,
         Mutant::FinalizerReplaced,
@@ -93,6 +98,11 @@ impl Mutant {
         Mutant::OldAnswersBelieved,
         Mutant::FormerProcessIgnored,
         Mutant::ChangeIgnored,
+        Mutant::SpecChangeIgnored,
+        Mutant::VersioningNotRepaired,
+        Mutant::AllowanceNotNoticed,
+        Mutant::HandoverNotNoticed,
+        Mutant::FinalizerNotRestored,
         Mutant::IntentNotKept,
         Mutant::JobNotSearched,
         Mutant::TokenByChance,
@@ -183,6 +193,19 @@ impl Mutant {
             Mutant::ChangeIgnored => {
                 "Writes go on although the watch has brought a change or the deletion of the object."
             }
+            Mutant::SpecChangeIgnored => {
+                "A spec that changes after it was applied counts as applied, and nothing is written for it."
+            }
+            Mutant::VersioningNotRepaired => {
+                "A bucket counts as versioned while its versioning is suspended."
+            }
+            Mutant::AllowanceNotNoticed => {
+                "A change of an AwsAccount causes no check of the resources that refer to it."
+            }
+            Mutant::HandoverNotNoticed => {
+                "Nobody checks the resource that may own a source once its owner is gone."
+            }
+            Mutant::FinalizerNotRestored => "A finalizer that a user strips is not added again.",
         }
     }
 }

@@ -47,7 +47,7 @@ pub fn differences(desired: &Desired, observed: &Observed, set_tags: &[String]) 
 
 fn versioning(desired: &DesiredBucket, observed: &ObservedBucket) -> Option<DriftEntry> {
     let held = observed.versioning.as_ref().ok()?;
-    (held.status != VersioningStatus::Enabled).then(|| {
+    (!held.status.is_enabled()).then(|| {
         entry(
             AwsResource::BucketVersioning,
             &desired.name,

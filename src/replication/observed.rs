@@ -11,6 +11,7 @@ use serde_json::Value;
 use strum::IntoStaticStr;
 
 use crate::iam::Partition;
+use crate::mutants::{Mutant, is_on};
 use crate::replication::configuration::Configuration;
 use crate::replication::failure::{Failure, FailureClass};
 use crate::replication::resource_id::ResourceId;
@@ -111,6 +112,12 @@ pub enum VersioningStatus {
 impl VersioningStatus {
     pub fn as_str(self) -> &'static str {
         self.into()
+    }
+
+    /// Whether S3 keeps versions of what is written.
+    pub fn is_enabled(self) -> bool {
+        let counts = self == VersioningStatus::Suspended && is_on(Mutant::VersioningNotRepaired);
+        self == VersioningStatus::Enabled || counts
     }
 }
 

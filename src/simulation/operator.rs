@@ -2,7 +2,7 @@
 //!
 //! In: the ports, and what the watch brings. Out: reconciles. A process that dies is dropped, and another one is made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -155,8 +155,22 @@ impl SimulatedOperator {
 
     fn observe(&self, changes: Vec<Change<Guarded>>) {
         for change in &changes {
-            self.controller.observe(change);
+            let urgency = self.controller.observe(change);
+            if let (Change::Applied { after, .. }, Some(urgency)) = (change, urgency) {
+                self.controller.replications.trigger(Key::of(kube::Resource::meta(after.as_ref())), urgency);
+            }
         }
+    }
+
+    /// The names of the resources that have become due by what the watches brought, since this was asked last.
+    pub fn take_due(&self) -> BTreeSet<String> {
+        let queue = &self.controller.replications;
+        let mut due = BTreeSet::new();
+        while let Some(begun) = queue.begin(|_| Some("".into())) {
+            queue.end(&begun.key, None);
+            due.insert(begun.key.name().to_owned());
+        }
+        due
     }
 
     /// The reconcile of a resource as the cache holds it; `None` where it holds none.
@@ -248,6 +262,7 @@ impl SimulatedOperator {
         let term = Term::until(BootInstant::NEVER, succession);
         self.accounts.begin_term(&term);
         self.controller.begin_term(&term);
+        self.controller.replications.open();
         self.backfills.begin_term(&term);
     }
 

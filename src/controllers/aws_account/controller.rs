@@ -13,6 +13,7 @@ use crate::controllers::aws_account::context::Context;
 use crate::controllers::bucket_replication::successors::successors;
 use crate::controllers::index::AwsAccounts;
 use crate::controllers::{Guarded, GuardedAwsAccount, GuardedBackfill};
+use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
@@ -86,6 +87,9 @@ impl<C, K> AwsAccountController<C, K> {
     /// An administrator's change holds from now on: the resources that refer to the account are checked, and those that
     /// may take over a source from one of them.
     fn wake(&self, account: &str) {
+        if is_on(Mutant::AllowanceNotNoticed) {
+            return;
+        }
         let mut sources = BTreeSet::new();
         let index = &self.context.index;
         for key in index.by_account(account) {

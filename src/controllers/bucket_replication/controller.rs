@@ -19,6 +19,7 @@ use crate::controllers::index::{ReplicationKey, Replications};
 use crate::controllers::settings::SETTLE;
 use crate::controllers::status_summary::StatusSummary;
 use crate::controllers::{Guarded, GuardedAwsAccount, GuardedBackfill};
+use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster};
 use crate::replication::authorize::accounts::references;
 use crate::runtime::Error;
@@ -82,7 +83,9 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
                 evidence.forget(&gone.uid().unwrap_or_default());
                 self.recount(accounts_of(gone), BTreeSet::new());
                 self.wake_backfills(gone);
-                if let Ok(resource) = &gone.0 {
+                if let Ok(resource) = &gone.0
+                    && !is_on(Mutant::HandoverNotNoticed)
+                {
                     for successor in successors(&resource.spec.source.bucket, index, settings) {
                         self.replications.trigger(successor, Urgency::Change);
                     }

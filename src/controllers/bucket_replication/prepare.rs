@@ -56,7 +56,9 @@ async fn confirm<C: Cloud, K: Cluster>(
         }
         finalizers = Finalizers::of(&live.metadata);
     }
-    if !finalizers.contains(FINALIZER) && !is_on(Mutant::NoFinalizer) {
+    let was_applied = resource.status.applied_hash.is_some();
+    let is_left_out = is_on(Mutant::NoFinalizer) || (was_applied && is_on(Mutant::FinalizerNotRestored));
+    if !finalizers.contains(FINALIZER) && !is_left_out {
         let added = cx.cluster.add_finalizer(target.key, generation, &finalizers, FINALIZER).await;
         added.map_err(|error| if error.is_outdated() { Stop::Outdated } else { error.into() })?;
     }

@@ -9,7 +9,7 @@ use crate::replication::authorize::accounts::Account;
 use crate::replication::bucket::BucketAddress;
 use crate::replication::configuration::Configuration;
 use crate::replication::desired::{Desired, DesiredBucket};
-use crate::replication::observed::{Observed, ObservedBucket, ObservedRole, Versioning, VersioningStatus};
+use crate::replication::observed::{Observed, ObservedBucket, ObservedRole, Versioning};
 use crate::replication::read_set::ReadSet;
 use crate::replication::resource::{Replication, announced, applied_role};
 
@@ -21,6 +21,8 @@ pub struct PlanInput<'a> {
     pub observed: &'a Observed,
     /// Buckets that are no destinations any more, and in whose policies the operator has statements.
     pub former_destinations: &'a [BucketAddress],
+    /// Worked out once, because a hash of the desired state costs as much as much of a plan.
+    was_applied: bool,
 }
 
 impl<'a> PlanInput<'a> {
@@ -31,7 +33,9 @@ impl<'a> PlanInput<'a> {
         desired: &'a Desired,
     ) -> PlanInput<'a> {
         let former_destinations = &read_set.former_destinations;
-        PlanInput { replication: *replication, desired, observed, former_destinations }
+        let applied = replication.status.applied_hash.as_ref();
+        let was_applied = applied.is_some_and(|applied| *applied == desired.hash());
+        PlanInput { replication: *replication, desired, observed, former_destinations, was_applied }
     }
 
     /// The `AwsAccount` of the source. `None`: there is none, and nothing is restricted.
@@ -41,7 +45,7 @@ impl<'a> PlanInput<'a> {
 
     /// Whether the desired state was fully applied, so that a difference is someone else's change.
     pub fn was_applied(&self) -> bool {
-        self.replication.status.applied_hash.as_ref() == Some(&self.desired.hash())
+        self.was_applied
     }
 
     /// Whether the resource may take over what someone else made.
@@ -107,6 +111,6 @@ impl<'a> PlanInput<'a> {
     ) -> impl Iterator<Item = (&'a DesiredBucket, &'a ObservedBucket, Versioning)> + use<'a> {
         self.buckets()
             .filter_map(|(d, o)| Some((d, o, *o.versioning.as_ref().ok()?)))
-            .filter(|(_, _, versioning)| versioning.status != VersioningStatus::Enabled)
+            .filter(|(_, _, versioning)| !versioning.status.is_enabled())
     }
 }

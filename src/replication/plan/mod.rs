@@ -133,6 +133,9 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     let Replication { spec, status, .. } = input.replication;
     let set_tags = status.role.as_ref().map(|role| role.tags.as_slice()).unwrap_or_default();
     let differences = diff::differences(input.desired, input.observed, set_tags);
+    let is_left_out =
+        is_on(Mutant::SpecChangeIgnored) && status.applied_hash.is_some() && !input.was_applied();
+    let differences = if is_left_out { Vec::new() } else { differences };
     let observes = spec.management_policy == ManagementPolicy::Observe;
     let drift = observes || input.was_applied();
     let refused = refusals(input, &differences);

@@ -8,6 +8,7 @@ mod backfills;
 mod budget;
 mod deviation;
 mod properties;
+mod refusals;
 mod run;
 mod scene;
 mod scene_acts;
@@ -15,6 +16,7 @@ mod scene_beginnings;
 mod search;
 #[cfg(test)]
 mod tests;
+mod truth;
 
 pub use properties::{PROPERTIES, Property};
 pub use scene::{SCENES, Scene};

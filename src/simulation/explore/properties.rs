@@ -4,6 +4,8 @@
 //! `run/` judges it. Properties are worked out from the simulated state alone, by other means than the controllers'
 //! own.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -11,7 +13,7 @@ use crate::api::{AdoptionPolicy, BucketReplication, DeletionPolicy, ManagementPo
 use crate::iam::arn::{bucket_of_arn, role_of_arn};
 use crate::simulation::api_server::{ApiServer, ObjectName};
 use crate::simulation::explore::scene_beginnings::owner_tags;
-use crate::simulation::world::{SimulatedRole, World};
+use crate::simulation::world::{SimulatedBucket, SimulatedRole, World};
 
 /// What must hold, in every state or from every state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,11 +38,12 @@ pub enum Property {
     Turn,
     BackfillEnd,
     Attention,
+    Notice,
     Request,
 }
 
 /// Every property.
-pub const PROPERTIES: [Property; 21] = [
+pub const PROPERTIES: [Property; 22] = [
     Property::Foreign,
     Property::Coverage,
     Property::Others,
@@ -61,6 +64,7 @@ pub const PROPERTIES: [Property; 21] = [
     Property::Turn,
     Property::BackfillEnd,
     Property::Attention,
+    Property::Notice,
     Property::Request,
 ];
 
@@ -88,6 +92,7 @@ impl Property {
             Property::Turn => "one backfill of a replication at a time",
             Property::BackfillEnd => "a backfill ends and leaves nothing",
             Property::Attention => "I7 each resource is checked again",
+            Property::Notice => "I7 a permission is noticed",
             Property::Request => "a request is answered by a check",
         }
     }
@@ -98,7 +103,7 @@ impl Property {
                 "A role or configuration that someone else made is not written, replaced or deleted without adoptionPolicy: Adopt, and one that was adopted is deleted only while that is set."
             }
             Property::Coverage => {
-                "No write of the operator takes from a rule in AWS the permission of its role or of its destination, and none puts a rule in place before them."
+                "No write of the operator takes from a rule in AWS a permission of its role or of its destination, and none puts a rule in place before them. Each rule is judged by itself."
             }
             Property::Others => {
                 "Statements, tags and finalizers of others survive every write, where the operator had read them before it."
@@ -121,7 +126,7 @@ impl Property {
                 "From every state, one operator without faults ends in at most four checks in a state that it does not change; with canaries, which come and go, in at most six; with a backfill, whose job goes on between two checks, in at most twelve."
             }
             Property::Truth => {
-                "A resource that stays Ready has its configuration in AWS, with a role and destinations that permit every rule."
+                "Where a status says Ready or InSync of the present spec, and nothing has changed since, AWS is as the whole spec asks for: versioning, the role with its trust, policy, boundary and tags, every field of every rule, and the policies of destinations in other accounts."
             }
             Property::Once => "The statements of a resource are in a bucket policy once.",
             Property::Widening => {
@@ -143,6 +148,9 @@ impl Property {
             }
             Property::Attention => {
                 "A resource that is not suspended is checked again although nobody changes it."
+            }
+            Property::Notice => {
+                "A resource that AwsAccounts allow from now on, or that owns its source from now on, is due at once."
             }
             Property::Request => "No request to check counts as handled while the resource is suspended.",
         }
@@ -180,7 +188,8 @@ pub fn has_sid(statement: &Value, sid: &str) -> bool {
     statement["Sid"].as_str().is_some_and(|held| held.starts_with(sid))
 }
 
-fn texts(value: &Value) -> Vec<&str> {
+/// A text or a list of texts.
+pub fn texts(value: &Value) -> Vec<&str> {
     match value {
         Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
         one => one.as_str().into_iter().collect(),
@@ -197,30 +206,71 @@ fn allows(policy: Option<&Value>, principal: Option<&str>, action: &str, resourc
     })
 }
 
-/// Why a rule of a bucket's configuration lacks a permission; `None`: it has all, or there is no configuration.
-pub fn uncovered(world: &World, bucket: &str) -> Option<String> {
-    let source = world.buckets.get(bucket)?;
-    let configuration = source.configuration.as_ref()?;
-    let role = world.role(&source.account_id, role_of_arn(&configuration.role));
-    let Some(role) = role.filter(|role| role.arn == configuration.role) else {
-        return Some(format!("role {} of bucket {bucket} does not exist", configuration.role));
-    };
+/// A permission that a rule of a bucket's configuration needs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Need {
+    pub rule: String,
+    /// The policy that is to allow it: of the role, or of a bucket.
+    by: Option<String>,
+    action: &'static str,
+    on: String,
+}
+
+/// The permissions that the rules of a bucket's configuration need and lack, with what shows it.
+pub fn lacks(world: &World, bucket: &str) -> BTreeMap<Need, String> {
+    let mut lacking = BTreeMap::new();
+    let Some(source) = world.buckets.get(bucket) else { return lacking };
+    let Some(configuration) = &source.configuration else { return lacking };
+    let role = world.role_by_arn(&configuration.role);
+    let name = role_of_arn(&configuration.role);
     for (id, rule) in &configuration.rules {
-        let (from, to) = (format!("arn:aws:s3:::{bucket}/*"), format!("{}/*", rule.destination.bucket));
-        for (action, on) in [("s3:GetObjectVersionForReplication", &from), ("s3:ReplicateObject", &to)] {
-            if !allows(role.policy.as_ref(), None, action, on) {
-                return Some(format!("role {} may not {action} on {on}, which rule {id} needs", role.name));
+        let need = |by: Option<&str>, action: &'static str, on: &str| Need {
+            rule: id.clone(),
+            by: by.map(str::to_owned),
+            action,
+            on: on.to_owned(),
+        };
+        let (here, to) = (format!("arn:aws:s3:::{bucket}"), format!("{}/*", rule.destination.bucket));
+        let from = format!("{here}/*");
+        let mut needed = vec![
+            ("s3:GetReplicationConfiguration", &here),
+            ("s3:ListBucket", &here),
+            ("s3:GetObjectVersionForReplication", &from),
+            ("s3:ReplicateObject", &to),
+            ("s3:ReplicateDelete", &to),
+        ];
+        let hands_over = rule.destination.ownership.is_some();
+        if hands_over {
+            needed.push(("s3:ObjectOwnerOverrideToBucketOwner", &to));
+        }
+        if let Some(key) = &rule.destination.kms_key {
+            needed.push(("kms:Encrypt", key));
+        }
+        for (action, on) in needed {
+            let why = match role {
+                None => format!("role {} of bucket {bucket} does not exist", configuration.role),
+                Some(role) if !allows(role.policy.as_ref(), None, action, on) => {
+                    format!("role {name} may not {action} on {on}, which rule {id} needs")
+                }
+                Some(_) => continue,
+            };
+            lacking.insert(need(None, action, on), why);
+        }
+        let abroad = bucket_of_arn(&rule.destination.bucket);
+        let held = world.buckets.get(abroad).filter(|held| held.account_id != source.account_id);
+        let override_owner = hands_over.then_some("s3:ObjectOwnerOverrideToBucketOwner");
+        for action in ["s3:ReplicateObject", "s3:ReplicateDelete"].into_iter().chain(override_owner) {
+            let is_admitted =
+                |held: &SimulatedBucket| allows(held.policy.as_ref(), Some(&configuration.role), action, &to);
+            if held.is_some_and(|held| !is_admitted(held)) {
+                let why = format!(
+                    "the policy of bucket {abroad} does not let role {name} {action}, which rule {id} needs"
+                );
+                lacking.insert(need(Some(abroad), action, &to), why);
             }
         }
-        let destination = world.buckets.get(bucket_of_arn(&rule.destination.bucket));
-        if let Some(destination) = destination.filter(|held| held.account_id != source.account_id)
-            && !allows(destination.policy.as_ref(), Some(&role.arn), "s3:ReplicateObject", &to)
-        {
-            let name = bucket_of_arn(&rule.destination.bucket);
-            return Some(format!("the policy of bucket {name} does not let role {} in", role.name));
-        }
     }
-    None
+    lacking
 }
 
 /// Whether a resource asks to leave AWS as it is when it is deleted.

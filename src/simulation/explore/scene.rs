@@ -11,14 +11,15 @@ use crate::simulation::explore::deviation::Deviation;
 use crate::simulation::explore::scene_acts::{
     ADD_FINALIZER, ADD_STATEMENT, ADD_TAG, ADOPT, ALLOW_AGAIN, ALLOW_ELDER, CREATE_AGAIN, DELETE,
     DELETE_ACCOUNT, DELETE_DESTINATION_ACCOUNT, DELETE_ELDER, DELETE_ROLE, DISABLE_RULES, EDIT_DESTINATION,
-    EDIT_DESTINATION_BACK, FORBID_CANARIES, LEAVE_SHARED, MOVE_CANARIES, NAME_OTHER_ACCOUNT, OBSERVE,
-    RECREATE_ACCOUNT, REFUSE, RELABEL_NAMESPACE, REMOVE_CONFIGURATION, REMOVE_STATEMENTS, RENAME_ROLE,
-    RENAME_ROLE_AGAIN, RENAME_ROLE_BACK, REPLACE_CONFIGURATION, REPLACE_RESOURCE, REQUEST, RESUME,
-    RETAG_ROLE, RETAIN, STOP_CANARIES, STOP_TRUSTING, STRIP, SUSPEND, SUSPEND_VERSIONING, TIGHTEN_ACCOUNT,
-    TIGHTEN_DESTINATION, TRUST_AGAIN, TWIN_DELETE, TWIN_LEAVES_SHARED,
+    EDIT_DESTINATION_BACK, EDIT_RULES, EDIT_STATEMENTS, FORBID_CANARIES, LEAVE_SHARED, MOVE_CANARIES,
+    NAME_OTHER_ACCOUNT, OBSERVE, RECREATE_ACCOUNT, REFUSE, RELABEL_NAMESPACE, REMOVE_CONFIGURATION,
+    REMOVE_STATEMENTS, RENAME_ROLE, RENAME_ROLE_AGAIN, RENAME_ROLE_BACK, REPLACE_CONFIGURATION,
+    REPLACE_RESOURCE, REQUEST, RESUME, RETAG_ROLE, RETAIN, REWRITE_RULES, STOP_CANARIES, STOP_TRUSTING,
+    STRIP, SUSPEND, SUSPEND_VERSIONING, TIGHTEN_ACCOUNT, TIGHTEN_DESTINATION, TRUST_AGAIN, TWIN_DELETE,
+    TWIN_LEAVES_SHARED, WEAKEN_ROLE,
 };
 use crate::simulation::explore::scene_beginnings::{
-    accounts, canary, foreign, one_account, rivals, shared, two_destinations,
+    accounts, canary, every_field, foreign, one_account, rivals, shared, two_destinations,
 };
 use crate::simulation::world::World;
 
@@ -40,8 +41,6 @@ pub struct Scene {
     pub enough: u8,
     /// Whether a second operator stands by.
     pub standby: bool,
-    /// Whether something keeps the operator from the start from what the spec asks for, so that a refusal is a good end.
-    pub hinders: bool,
     /// Whether the API server may deny calls too. In the other scenes the operator makes no calls of another kind.
     pub denies_kubernetes: bool,
     /// How a call to AWS fails that has no effect. The operator waits longer after `Throttled` than after `Unavailable`.
@@ -72,7 +71,6 @@ const PLAIN: Scene = Scene {
     standby: false,
     denies_kubernetes: false,
     failure: FailureClass::Unavailable,
-    hinders: false,
     opening: &[],
     acts: &[],
     begin: one_account,
@@ -95,7 +93,7 @@ const BACKFILL: Scene = Scene {
 };
 
 /// Every scene.
-pub const SCENES: [Scene; 25] = [
+pub const SCENES: [Scene; 26] = [
     Scene {
         name: "one-account",
         denies_kubernetes: true,
@@ -166,6 +164,13 @@ pub const SCENES: [Scene; 25] = [
         ..PLAIN
     },
     Scene {
+        name: "every-field",
+        about: "one resource whose spec names every field of its rules and of its role, with a destination in another account",
+        acts: &[REWRITE_RULES, EDIT_RULES, WEAKEN_ROLE, EDIT_STATEMENTS],
+        begin: every_field,
+        ..PLAIN
+    },
+    Scene {
         name: "in-part",
         about: "one resource with two destinations, whose process dies when it has put the rule to one of them, while AWS denies it to open the other",
         opening: &[
@@ -178,7 +183,6 @@ pub const SCENES: [Scene; 25] = [
     },
     Scene {
         name: "foreign",
-        hinders: true,
         about: "the role of another cluster's resource, and a configuration that someone else wrote",
         acts: &[RENAME_ROLE, ADOPT, REFUSE, DELETE, DELETE_ROLE, REMOVE_CONFIGURATION, SUSPEND_VERSIONING],
         begin: foreign,
@@ -186,7 +190,6 @@ pub const SCENES: [Scene; 25] = [
     },
     Scene {
         name: "given-back",
-        hinders: true,
         about: "one resource that took over the role of another cluster's resource and a configuration, and may do so no longer",
         opening: &[("idle.1", Deviation::Act(&ADOPT)), ("idle.2", Deviation::Act(&REFUSE))],
         acts: &[RENAME_ROLE, ADOPT, DELETE, DELETE_ROLE, REPLACE_CONFIGURATION, REMOVE_CONFIGURATION],
@@ -280,7 +283,6 @@ pub const SCENES: [Scene; 25] = [
     },
     Scene {
         name: "rivals",
-        hinders: true,
         about: "one resource, and an older one for the same source, which its AwsAccount does not allow at first",
         resources: &["elder", "orders"],
         acts: &[ALLOW_ELDER, DELETE],
@@ -289,7 +291,6 @@ pub const SCENES: [Scene; 25] = [
     },
     Scene {
         name: "succeeded",
-        hinders: true,
         about: "one resource, and an older one that owns the source of both",
         resources: &["elder", "orders"],
         opening: &[("idle.1", Deviation::Act(&ALLOW_ELDER))],

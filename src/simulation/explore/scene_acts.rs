@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 
+use crate::api::Switch;
 use crate::replication::observed::VersioningStatus;
 use crate::simulation::api_server::{ApiServer, ObjectName};
 use crate::simulation::explore::act::{Act, HERE, THERE};
@@ -495,5 +496,75 @@ pub(super) const DISABLE_RULES: Act = Act {
                 rule["status"] = json!("Disabled");
             }
         })
+    },
+};
+
+pub(super) const REWRITE_RULES: Act = Act {
+    name: "rewrites-rules",
+    sentence: "The user changes every field of the rules of data/orders, and of its role",
+    budget: Budget::SpecChanges,
+    effect: |_, server| {
+        edit_spec(server, |spec| {
+            spec["role"]["tags"] = json!({"cost-center": "8"});
+            spec["role"]["permissionsBoundary"] = Value::Null;
+            spec["replicate"] = json!({"tags": false});
+            spec["rules"] = json!([
+                {"id": "abroad", "status": "Disabled", "priority": 4, "filter": {"prefix": "out/"},
+                    "destination": {"bucket": "replicas", "accountRef": "dr", "storageClass": "GLACIER",
+                        "metrics": "Enabled"}},
+                {"id": "every", "priority": 3, "filter": {"tags": {"kind": "order"}},
+                    "replicaModifications": "Enabled", "destination": {"bucket": "copies"}},
+            ]);
+        })
+    },
+};
+
+pub(super) const EDIT_RULES: Act = Act {
+    name: "edits-rules",
+    sentence: "Someone changes fields of the rules of bucket orders in AWS",
+    budget: Budget::Outsiders,
+    effect: |world, _| {
+        let Some(bucket) = world.buckets.get_mut("orders") else { return false };
+        let Some(configuration) = &mut bucket.configuration else { return false };
+        for rule in configuration.rules.values_mut() {
+            rule.priority = rule.priority.map(|priority| priority + 10);
+            rule.filter.prefix = "theirs/".to_owned();
+            rule.delete_markers = Switch::Disabled;
+            rule.destination.storage_class = Some("GLACIER".to_owned());
+            rule.destination.ownership = None;
+            rule.destination.metrics = Switch::Disabled;
+            rule.destination.replication_time_control = Switch::Disabled;
+        }
+        true
+    },
+};
+
+pub(super) const WEAKEN_ROLE: Act = Act {
+    name: "weakens-role",
+    sentence: "Someone takes from role orders-role its boundary, a tag and a right, and lets another service assume it too",
+    budget: Budget::Outsiders,
+    effect: |world, _| {
+        let Some(role) = world.role_mut(HERE, "orders-role") else { return false };
+        role.permissions_boundary = None;
+        role.tags.remove("cost-center");
+        if let Some(statement) = role.policy.as_mut().and_then(|policy| policy.pointer_mut("/Statement/1")) {
+            statement["Action"] = json!("s3:GetObjectVersionForReplication");
+        }
+        role.trust["Statement"][0]["Principal"]["Service"] = json!(["s3.amazonaws.com", "ec2.amazonaws.com"]);
+        true
+    },
+};
+
+pub(super) const EDIT_STATEMENTS: Act = Act {
+    name: "edits-statements",
+    sentence: "Someone takes a right out of the statements of data/orders in the policy of bucket replicas",
+    budget: Budget::Outsiders,
+    effect: |world, _| {
+        let Some(bucket) = world.buckets.get_mut("replicas") else { return false };
+        let all = bucket.policy.as_mut().and_then(|policy| policy["Statement"].as_array_mut());
+        let own = |held: &&mut Value| held["Sid"].as_str().is_some_and(|sid| sid.ends_with("Objects"));
+        let Some(held) = all.and_then(|all| all.iter_mut().find(own)) else { return false };
+        held["Action"] = json!(["s3:ReplicateObject", "s3:ReplicateTags"]);
+        true
     },
 };

@@ -148,6 +148,31 @@ pub(super) fn two_destinations() -> (World, ApiServer) {
     (world, server)
 }
 
+/// The ARN of the key that encrypts the replicas of the scene with every field.
+const KEY: &str = "arn:aws:kms:eu-west-1:444455556666:key/replicas";
+
+/// A spec that names every field of a rule and of a role.
+pub(super) fn every_field() -> (World, ApiServer) {
+    let (mut world, mut server) = with_replicas();
+    world.keys.insert(KEY.to_owned(), "Enabled".to_owned());
+    let mut spec = spec_of("orders");
+    spec["role"]["path"] = json!("/teams/");
+    spec["role"]["permissionsBoundary"] = json!(format!("arn:aws:iam::{HERE}:policy/boundary"));
+    spec["role"]["tags"] = json!({"cost-center": "7"});
+    spec["replicate"] = json!({"acls": false});
+    spec["rules"] = json!([
+        {"id": "abroad", "status": "Enabled", "priority": 2,
+            "filter": {"prefix": "in/", "tags": {"kind": "invoice"}},
+            "replicaModifications": "Enabled", "kmsEncryptedObjects": "Enabled",
+            "destination": {"bucket": "replicas", "accountRef": "dr", "ownership": "Destination",
+                "storageClass": "STANDARD_IA", "kmsKeyArn": KEY, "replicationTimeControl": "Enabled"}},
+        {"id": "all", "priority": 1, "deleteMarkers": "Enabled",
+            "destination": {"bucket": "copies", "metrics": "Enabled"}},
+    ]);
+    server.create(&ObjectName::replication("data", "orders"), spec, 0);
+    (world, server)
+}
+
 pub(super) fn shared() -> (World, ApiServer) {
     let (mut world, mut server) = with_replicas();
     world.create_bucket("invoices", "us-east-1", HERE);

@@ -71,7 +71,9 @@ impl fmt::Display for Counterexample {
         let Violation { property, detail } = &self.violation;
         writeln!(f, "This breaks \"{}\": {}", property.name(), property.sentence())?;
         writeln!(f, "  Here, {detail}.")?;
-        write!(f, "As a test: replay({:?})", self.trace)
+        writeln!(f, "To run it again: cargo rig explore --replay {:?}", self.trace)?;
+        writeln!(f, "As a test, in src/simulation/explore/tests.rs:")?;
+        write!(f, "    assert_holds({:?});", self.trace)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! In: a run, and which check goes on. Out: the run at the next decision point.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -20,7 +20,7 @@ use crate::simulation::explore::properties::{Property, adopts, canary_left, forb
 use crate::simulation::explore::run::judge::Actor;
 use crate::simulation::explore::run::old_answers::former;
 use crate::simulation::explore::run::pauses::{INTERVAL, WATCH};
-use crate::simulation::explore::run::words::sentence;
+use crate::simulation::explore::run::words::{Attribution, sentence};
 use crate::simulation::explore::run::{Check, Facts, Live, NAMESPACE, Reconcile, Run, RunPoint, hash};
 use crate::simulation::hook::{Call, Choice};
 
@@ -36,7 +36,7 @@ impl Run {
             }
         }
         if !stale {
-            self.sync_all();
+            self.sync_those(|_| true);
         }
         let Some((object, future)) = self.reconcile(leader, resource) else {
             self.settled.iter_mut().skip(resource).take(1).for_each(|settled| *settled = true);
@@ -61,12 +61,12 @@ impl Run {
             live: None,
             policies: BTreeMap::new(),
             seen: None,
-            permitted: BTreeSet::new(),
-            wanted: BTreeSet::new(),
+            policy_writes: BTreeMap::new(),
             wrote: false,
             reported: false,
             overtaken: false,
             disturbed: false,
+            misled: false,
         };
         self.begun += 1;
         let number = self.begun;
@@ -75,17 +75,9 @@ impl Run {
         let history = hash((process.cache, fingerprint, leader, resource));
         let before = self.hashes;
         self.note(|run| {
-            let who = if run.scene.standby {
-                format!("Operator {}", leader + 1)
-            } else {
-                "The operator".to_owned()
-            };
             let how = if early { " at once, before the watch brings what it wrote" } else { "" };
-            let what = match run.account_at(resource) {
-                Some(account) => format!("AwsAccount {account}"),
-                None => format!("data/{name}"),
-            };
-            format!("{who} checks {what}{how}.")
+            let Attribution { operator, subject } = run.attribution(leader, resource);
+            format!("{operator} checks {subject}{how}.")
         });
         self.checks.push(Check { number, process: leader, resource, future, history, before, stale, facts });
         self.active = number;
@@ -209,14 +201,19 @@ impl Run {
                 *count += 1;
             }
         }
-        self.note(|run| match &result {
-            Err(error) => format!("The check ends: {error}."),
-            Ok(_) => match run.reason(check.resource) {
-                Some((reason, _)) if reason.is_empty() => "The check ends.".to_owned(),
-                Some((reason, message)) => format!("The check ends: {reason} ({message})."),
-                None if run.account_at(check.resource).is_some() => String::new(),
-                None => "The check ends: the object is gone.".to_owned(),
-            },
+        self.note(|run| {
+            let Attribution { operator, subject } = run.attribution(check.process, check.resource);
+            let ends = format!("The check of {subject} by {} ends", operator.replace("The o", "the o"));
+            match (&result, run.reason(check.resource)) {
+                (Err(error), _) => format!("{ends}: {error}."),
+                (Ok(_), Some((reason, message))) if !reason.is_empty() => {
+                    format!("{ends}: {reason} ({message}).")
+                }
+                (Ok(_), None) if run.account_at(check.resource).is_none() => {
+                    format!("{ends}: the object is gone.")
+                }
+                (Ok(_), _) => format!("{ends}."),
+            }
         });
         // The refusals, the convergence, the next check, and the request.
         self.judged += 4;
@@ -239,6 +236,10 @@ impl Run {
                     self.ghost.adopting.remove(*name);
                 }
             }
+            if result.is_ok() && self.knows(check) {
+                self.judged += 1;
+                self.untrue_claim(name).into_iter().for_each(|violation| self.violate(violation));
+            }
             if object.spec.suspend && self.handled(check.resource) != check.facts.handled {
                 let detail = format!("a request counts as handled, and data/{name} is suspended");
                 self.violate(violated(Property::Request, detail));
@@ -256,6 +257,15 @@ impl Run {
             let detail = format!("check {} in a row still changes something", self.changing());
             self.violate(violated(Property::Convergence, detail));
         }
+    }
+
+    /// Whether a check that has just ended can know that AWS is as it says. Within a minute after a write of the operator it
+    /// may take what someone else changed for an old answer, unless it has corrected it.
+    fn knows(&self, check: &Check) -> bool {
+        let Facts { seen, wrote, overtaken, disturbed, misled, deletes, .. } = &check.facts;
+        let is_sure = *wrote || !self.may_answer_stale();
+        let is_undisturbed = !(check.stale || *overtaken || *disturbed || *misled || *deletes);
+        seen.is_some() && is_sure && is_undisturbed
     }
 
     /// Whether the object of a check is still there, and has work left for the operator.
@@ -302,10 +312,20 @@ impl Run {
         }
         let writes = call.is_write() && !matches!(choice, Choice::FailBefore(_));
         let before = writes.then(|| (self.cloud.snapshot(), self.finalizers()));
+        if let Some(check) = self.checks.get_mut(index) {
+            check.facts.misled |= stale;
+        }
+        if call.writes_to_aws() && writes {
+            let others = self.checks.iter_mut().filter(|check| check.number != number);
+            others.for_each(|check| check.facts.misled = true);
+        }
         if stale {
             self.cloud.answer_stale(former(&call));
         }
-        self.note(|_| sentence(&call, choice, stale));
+        self.note(|run| match run.checks.get(index) {
+            Some(check) => sentence(&run.attribution(check.process, check.resource), &call, choice, stale),
+            None => String::new(),
+        });
         if let Some(check) = self.checks.get_mut(index) {
             note_answer(check, &call, (choice, stale), &self.cluster, &self.cloud);
         }

@@ -73,10 +73,10 @@ impl Run {
             self.denied.insert(action);
             self.cloud.denials(|denials| denials.deny(action));
             let by = if action.contains(' ') { "The API server" } else { "AWS" };
-            self.note(|_| format!("{by} denies {action} from now on."));
+            self.note(|_| format!("{by} denies the operator {action} from now on."));
         } else if part.is_some() {
             self.cloud.denials(|denials| denials.deny_once(action));
-            self.note(|_| format!("AWS denies {action} once."));
+            self.note(|_| format!("AWS denies the operator {action} once."));
         }
         let choice = match part {
             Some(_) => Choice::Answer,

@@ -4,14 +4,20 @@
 
 use std::collections::BTreeSet;
 
+use crate::api::{BucketReplication, ManagementPolicy};
 use crate::iam::bucket_policy;
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::explore::properties::{
-    Property, Violation, canary_left, forbidden, has_sid, is_owned, owner_before, refers_to, statements,
-    uncovered, violated,
+    Property, Violation, canary_left, has_sid, is_owned, refers_to, statements, violated,
 };
+use crate::simulation::explore::refusals::PresentFacts;
 use crate::simulation::explore::run::{NAMESPACE, Run, Writer};
-use crate::simulation::world::World;
+use crate::simulation::explore::truth::untrue;
+use crate::simulation::world::{SimulatedBucket, World};
+
+fn has_finalizer(object: &BucketReplication) -> bool {
+    object.metadata.finalizers.iter().flatten().any(|held| held == crate::api::FINALIZER)
+}
 
 impl Run {
     /// No check changes anything any more: what must be true then.
@@ -70,82 +76,94 @@ impl Run {
             return Some(violation);
         }
         let Some(object) = self.objects.get(index).and_then(Option::as_ref) else {
-            let abandoned = self.ghost.stripped || self.ghost.left_by_word.contains(name);
-            return if abandoned { None } else { self.remains(name) };
+            return if self.ghost.left_by_word.contains(name) { None } else { self.remains(name) };
         };
         let (reason, message) = self.reason(index)?;
+        let (is_justified, is_waiting_justified) = self.justified(object, &reason);
         if object.metadata.deletion_timestamp.is_some() {
             let others = object.metadata.finalizers.iter().flatten().any(|f| f != crate::api::FINALIZER);
-            let is_own = object.metadata.finalizers.iter().flatten().any(|f| f == crate::api::FINALIZER);
-            if others && !is_own {
+            if is_waiting_justified || (others && !has_finalizer(object)) {
                 return None;
             }
-            let gone = self.is_an_account_gone();
-            let denied = self.ghost.untrusted && reason == "AccessDenied";
-            let waits_for_account = self.ghost.accounts_seen && gone;
-            return (!waits_for_account && !denied).then(|| {
-                violated(Property::Remembering, format!("data/{name} stays: {reason} ({message})"))
-            });
+            let detail = format!("data/{name} stays: {reason} ({message})");
+            return Some(violated(Property::Remembering, detail));
         }
-        if object.spec.suspend || self.ghost.stripped {
-            return None;
+        if let Some(violation) = self.untrue_claim(name) {
+            return Some(violation);
         }
-        if reason == "Applied" {
-            let source = &object.spec.source.bucket;
-            let world = self.cloud.snapshot();
-            let configured = world.buckets.get(source).is_some_and(|bucket| bucket.configuration.is_some());
-            let why = match configured {
-                false => Some(format!("bucket {source} has no configuration")),
-                true => uncovered(&world, source),
-            };
-            return why.map(|why| violated(Property::Truth, format!("data/{name} is Ready, and {why}")));
-        }
-        if object.spec.management_policy == crate::api::ManagementPolicy::Observe {
-            return None;
-        }
-        let seen = self.ghost.accounts_seen;
-        let is_owned_by_another = reason == "SourceConflict"
-            && self.cluster.with(|server| owner_before(server, object, seen)).is_some();
-        if is_owned_by_another {
-            return None;
-        }
-        let is_allowed = || self.cluster.with(|server| forbidden(server, object, seen).is_none());
-        if ["NotAllowed", "AccountNotFound"].contains(&reason.as_str()) && is_allowed() {
-            let detail = format!("data/{name} stays {reason}, and its AwsAccounts allow it ({message})");
+        if !is_justified {
+            let detail =
+                format!("data/{name} stays {reason}, and nothing there is a reason for it ({message})");
             return Some(violated(Property::Convergence, detail));
         }
-        let refusals =
-            ["ForeignRole", "ForeignConfiguration", "NotAllowed", "AccountNotFound", "AccessDenied"];
-        (!(self.ghost.hindered && refusals.contains(&reason.as_str())))
-            .then(|| violated(Property::Convergence, format!("data/{name} stays {reason} ({message})")))
+        let generation = object.metadata.generation;
+        if object.status.as_ref().and_then(|status| status.observed_generation) != generation {
+            let detail = format!("the status of data/{name} stays one of a former generation");
+            return Some(violated(Property::Convergence, detail));
+        }
+        let writes = object.spec.management_policy == ManagementPolicy::Enforce;
+        (reason == "Applied" && writes && !has_finalizer(object)).then(|| {
+            let detail = format!(
+                "data/{name} is Ready without the finalizer, so that its deletion leaves what was made"
+            );
+            violated(Property::Remembering, detail)
+        })
     }
 
-    /// Whether an administrator deleted one of the first accounts.
-    fn is_an_account_gone(&self) -> bool {
-        let (_, first) = (self.scene.begin)();
-        let mut accounts = first.objects.keys().filter(|name| name.kind == "AwsAccount");
-        self.cluster.with(|server| accounts.any(|name| !server.objects.contains_key(name)))
+    /// Whether a resource may stay with a reason, and whether its deletion may wait with it.
+    fn justified(&self, object: &BucketReplication, reason: &str) -> (bool, bool) {
+        let (metadata, world) = (&object.metadata, self.cloud.snapshot());
+        let uid = metadata.uid.clone().unwrap_or_default();
+        let writer = self.ghost.writers.get(&object.spec.source.bucket);
+        let name = ObjectName::replication(NAMESPACE, metadata.name.as_deref().unwrap_or_default());
+        self.cluster.with(|server| {
+            let Some(json) = server.objects.get(&name) else { return (false, false) };
+            let grounds = PresentFacts {
+                server,
+                world: &world,
+                json,
+                object,
+                accounts_seen: self.ghost.accounts_seen,
+                is_configurations_writer: writer == Some(&Writer::Resource(uid)),
+            };
+            (grounds.justify(reason), grounds.justify_waiting(reason))
+        })
+    }
+
+    /// What a resource says of AWS and is not so.
+    pub(super) fn untrue_claim(&self, name: &str) -> Option<Violation> {
+        let key = ObjectName::replication(NAMESPACE, name);
+        let world = self.cloud.snapshot();
+        let detail = self.cluster.with(|server| untrue(server, server.objects.get(&key)?, &world));
+        detail.map(|detail| violated(Property::Truth, detail))
     }
 
     /// What is left of canaries, where the operator was allowed to delete them.
     fn canary_remains(&self, index: usize, name: &str) -> Option<Violation> {
         let forbidden = match self.objects.get(index).and_then(Option::as_ref) {
             Some(object) => {
-                let observed = object.spec.management_policy == crate::api::ManagementPolicy::Observe;
+                let observed = object.spec.management_policy == ManagementPolicy::Observe;
                 let refused = self.reason(index).is_some_and(|(reason, _)| reason != "Applied");
                 observed || object.spec.suspend || refused
             }
-            None => self.ghost.stripped || self.ghost.left_by_word.contains(name),
+            None => self.ghost.left_by_word.contains(name),
         };
         let world = self.cloud.snapshot();
-        let mut uids = self.ghost.uids.get(name).into_iter().flatten();
+        let mut uids = self.uids_to_answer_for(name);
         let left = uids.find_map(|uid| canary_left(&world, uid)).filter(|_| !forbidden)?;
         Some(violated(Property::Canary, format!("{left} is left of data/{name}")))
     }
 
     /// What is left in AWS of a resource that is gone, and of those that had its name before.
     fn remains(&self, name: &str) -> Option<Violation> {
-        self.ghost.uids.get(name)?.iter().find_map(|uid| self.remains_of(uid, name))
+        self.uids_to_answer_for(name).find_map(|uid| self.remains_of(uid, name))
+    }
+
+    /// The UIDs of the objects that ever had the name of a resource and took their finalizer with them: what is left of
+    /// another one is the user's.
+    fn uids_to_answer_for(&self, name: &str) -> impl Iterator<Item = &String> {
+        let all = self.ghost.uids.get(name).into_iter().flatten();
+        all.filter(|uid| !self.ghost.stripped.contains(*uid))
     }
 
     fn remains_of(&self, uid: &str, name: &str) -> Option<Violation> {
@@ -172,10 +190,12 @@ impl Run {
             return left(format!("its configuration of bucket {bucket}"));
         }
         let sid = bucket_policy::sid(&[NAMESPACE, name, name]);
-        let holds = |bucket: &crate::simulation::world::SimulatedBucket| {
+        // A statement names no UID: it may be one of an object that lost its finalizer.
+        let is_one = self.ghost.uids.get(name).is_none_or(|uids| uids.is_disjoint(&self.ghost.stripped));
+        let holds = |bucket: &SimulatedBucket| {
             statements(bucket.policy.as_ref()).iter().any(|statement| has_sid(statement, &sid))
         };
-        let bucket = world.buckets.iter().find(|(_, bucket)| holds(bucket));
+        let bucket = world.buckets.iter().find(|(_, bucket)| is_one && holds(bucket));
         bucket.and_then(|(bucket, _)| left(format!("a statement of it in the policy of bucket {bucket}")))
     }
 

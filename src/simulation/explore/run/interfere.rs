@@ -8,9 +8,10 @@ use std::sync::atomic::Ordering;
 use crate::api::BucketReplication;
 use crate::replication::FailureClass;
 use crate::runtime::leader::Succession;
+use crate::simulation::api_server::ObjectName;
 use crate::simulation::explore::act::Act;
 use crate::simulation::explore::deviation::{Budget, Deviation};
-use crate::simulation::explore::run::{NAMESPACE, Process, Run, RunPoint, Writer};
+use crate::simulation::explore::run::{NAMESPACE, Run, RunPoint, Writer};
 use crate::simulation::hook::{Call, Choice};
 
 /// How many checks of a new leader come before the last call of the former one takes effect: the first one may only find
@@ -177,6 +178,8 @@ impl Run {
 
     pub(super) fn act(&mut self, act: &Act) -> bool {
         let (mut world, mut server) = (self.cloud.world(), self.cluster.server());
+        let orders = server.objects.get(&ObjectName::replication(NAMESPACE, "orders"));
+        let uid = orders.and_then(|object| object["metadata"]["uid"].as_str()).map(str::to_owned);
         if !(act.effect)(&mut world, &mut server) {
             return false;
         }
@@ -191,14 +194,9 @@ impl Run {
             "removes-configuration" => {
                 self.ghost.writers.remove("orders");
             }
-            "strips-finalizer" | "replaces-resource" => self.ghost.stripped = true,
-            "stops-trusting" => self.ghost.untrusted = true,
-            "trusts-again" => self.ghost.untrusted = false,
+            "strips-finalizer" | "replaces-resource" => self.ghost.stripped.extend(uid),
             _ => {}
         }
-        let may_hinder = ["replaces-configuration", "retags-role", "names-other-account", "stops-trusting"]
-            .contains(&act.name);
-        self.ghost.hindered |= may_hinder || act.budget == Budget::Administrators;
         let before = self.hashes;
         // A change of a namespace is none of an object.
         self.versions = None;
@@ -212,20 +210,18 @@ impl Run {
         self.unsettle();
         if before.1 != self.hashes.1 || act.budget == Budget::Administrators {
             self.wake();
-            let mut processes = std::mem::take(&mut self.processes);
             // The cache of an operator that stands by lags until it has led for a while.
-            let sees = |p: &Process| p.leads.load(Ordering::Relaxed);
-            for process in processes.iter_mut().filter(|process| sees(process)) {
-                self.sync(process);
-            }
-            self.processes = processes;
+            self.sync_those(|process| process.leads.load(Ordering::Relaxed));
         }
         true
     }
 
     pub(super) fn move_lease(&mut self) {
-        self.note(|_| "The lease moves to the other operator, whose cache lags.".to_owned());
         let old = self.leader;
+        self.note(|run| {
+            let [from, to] = [old, 1 - old].map(|process| run.operator(process).to_lowercase());
+            format!("The lease moves from {from} to {to}, whose cache lags.")
+        });
         self.leader = 1 - old;
         self.lags = true;
         // Its first checks begin at once.
@@ -253,7 +249,7 @@ impl Run {
 
     /// The process of the leader ends and another one starts.
     pub(super) fn restart(&mut self) {
-        self.note(|_| "The operator dies, and starts again.".to_owned());
+        self.note(|run| format!("{} dies between two checks, and starts again.", run.operator(run.leader)));
         self.replace(self.leader);
     }
 

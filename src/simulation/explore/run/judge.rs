@@ -11,10 +11,10 @@ use serde_json::Value;
 use crate::api::{BucketReplication, ManagementPolicy};
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::explore::properties::{
-    Property, Violation, adopts, forbidden, forbids, has_sid, is_owned, leaves_aws_alone, owner_before,
-    statements, uncovered, violated,
+    Property, Violation, adopts, forbidden, forbids, has_sid, is_owned, lacks, leaves_aws_alone,
+    owner_before, statements, violated,
 };
-use crate::simulation::explore::run::{Check, Facts, Live, Run, Writer};
+use crate::simulation::explore::run::{Check, Facts, Live, PolicyWrite, Run, Writer};
 use crate::simulation::hook::Call;
 use crate::simulation::world::World;
 
@@ -33,14 +33,13 @@ impl Run {
         let seen = self.ghost.accounts_seen;
         let refused = || self.cluster.with(|server| forbidden(server, &facts.object, seen));
         if let Call::ReadBucketPolicy(bucket) = call {
-            let permitted = facts.deletes || facts.permitted.contains(&bucket.name) || refused().is_none();
-            let wanted =
-                facts.wanted.contains(&bucket.name) || self.unwanted(check, &self.known(check)).is_none();
-            let name = &bucket.name;
-            self.checks.get_mut(index).into_iter().for_each(|check| {
-                check.facts.permitted.extend(permitted.then(|| name.clone()));
-                check.facts.wanted.extend(wanted.then(|| name.clone()));
-            });
+            let begun = PolicyWrite {
+                permitted: facts.deletes || refused().is_none(),
+                wanted: self.unwanted(check, &self.known(check)).is_none(),
+            };
+            if let Some(check) = self.checks.get_mut(index) {
+                check.facts.policy_writes.insert(bucket.name.clone(), begun);
+            }
             return;
         }
         if !call.writes_to_aws() {
@@ -52,6 +51,9 @@ impl Run {
         found.into_iter().for_each(|(property, detail)| self.violate(violated(property, detail)));
         if let Some(check) = self.checks.get_mut(index) {
             check.facts.wrote = true;
+            if let Call::WriteBucketPolicy(bucket) = call {
+                check.facts.policy_writes.remove(&bucket.name);
+            }
         }
     }
 
@@ -66,14 +68,16 @@ impl Run {
         {
             found.push((Property::CanaryEnd, format!("the operator wants to {call}, which is pending")));
         }
-        // A policy is read and written in one step, which has begun then.
-        let has_begun = |begun: &BTreeSet<String>| matches!(call, Call::WriteBucketPolicy(bucket) if begun.contains(&bucket.name));
-        if !has_begun(&facts.wanted)
+        let begun = match call {
+            Call::WriteBucketPolicy(bucket) => facts.policy_writes.get(&bucket.name),
+            _ => None,
+        };
+        if !begun.is_some_and(|begun| begun.wanted)
             && let Some((property, why)) = self.unwanted(check, &self.known(check))
         {
             found.push((property, format!("the operator wants to {call} for data/{resource}, which {why}")));
         }
-        if !facts.deletes && !has_begun(&facts.permitted) {
+        if !facts.deletes && !begun.is_some_and(|begun| begun.permitted) {
             found.extend(self.faults_of_permission(facts, call));
         }
         if matches!(call, Call::PutCanary(_))
@@ -188,7 +192,12 @@ impl Run {
                 );
                 found.push(violated(Property::Foreign, detail));
             }
-            let theirs = role.tags.iter().filter(|(tag, _)| !tag.starts_with("s3replication.dev/"));
+            let asked = actor.object.spec.role.iter().flat_map(|role| role.tags.keys());
+            let status = actor.object.status.as_ref().and_then(|status| status.role.as_ref());
+            let set = status.into_iter().flat_map(|role| &role.tags);
+            let own: BTreeSet<&String> = asked.chain(set).collect();
+            let is_theirs = |tag: &String| !tag.starts_with("s3replication.dev/") && !own.contains(tag);
+            let theirs = role.tags.iter().filter(|(tag, _)| is_theirs(tag));
             if let Some(now) = now
                 && let Some((tag, _)) =
                     theirs.into_iter().find(|(tag, value)| now.tags.get(*tag) != Some(*value))
@@ -254,12 +263,12 @@ impl Run {
                 let (held, written) = (bucket.policy.as_ref(), now.policy.as_ref());
                 found.extend(self.policy_changed(name, actor, held, written, read));
             }
-            if !actor.disturbed
-                && uncovered(before, name).is_none()
-                && let Some(why) = uncovered(after, name)
-            {
-                let detail = format!("after the operator's write ({call}), {why}");
-                found.push(violated(Property::Coverage, detail));
+            if !actor.disturbed {
+                let lacked = lacks(before, name);
+                let lacking = lacks(after, name).into_iter().find(|(need, _)| !lacked.contains_key(need));
+                found.extend(lacking.map(|(_, why)| {
+                    violated(Property::Coverage, format!("after the operator's write ({call}), {why}"))
+                }));
             }
         }
         found

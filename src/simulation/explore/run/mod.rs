@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::api::BucketReplication;
+use crate::api::{BucketReplication, FINALIZER};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::clock::SimulatedClock;
@@ -37,9 +37,11 @@ use crate::simulation::api_server::ObjectName;
 use crate::simulation::cloud::SimulatedCloud;
 use crate::simulation::cluster::SimulatedCluster;
 use crate::simulation::explore::deviation::{BUDGETS, Budget, Deviation};
-use crate::simulation::explore::properties::{Violation, adopts, leaves_aws_alone};
+use crate::simulation::explore::properties::{
+    Property, Violation, adopts, forbidden, leaves_aws_alone, owner_before, violated,
+};
 use crate::simulation::explore::run::time_numbers::TimeNumbers;
-use crate::simulation::explore::run::words::call_name;
+use crate::simulation::explore::run::words::{Attribution, call_name};
 use crate::simulation::explore::scene::Scene;
 use crate::simulation::hook::{Call, Choice, Hook};
 use crate::simulation::operator::SimulatedOperator;
@@ -69,6 +71,8 @@ struct Process {
     leads: Arc<AtomicBool>,
     /// The API server's state that the watches brought last, as a hash.
     cache: u64,
+    /// Which resources might act by that state; empty before the first one.
+    permitted: Vec<bool>,
 }
 
 /// When a check is due.
@@ -111,10 +115,9 @@ struct Facts {
     handled: Value,
     /// AWS as it was when it was last read.
     seen: Option<Arc<World>>,
-    /// Buckets whose policy was allowed to be written when it was read.
-    permitted: BTreeSet<String>,
-    /// Buckets whose policy was to be written for the object as it was known when it was read.
-    wanted: BTreeSet<String>,
+    /// The writes of bucket policies that have begun, by bucket: a policy is read and written in one step. A read begins
+    /// one in place of the one before, and a write ends it.
+    policy_writes: BTreeMap<String, PolicyWrite>,
     wrote: bool,
     /// It wrote a status, which the next write may have taken back.
     reported: bool,
@@ -122,6 +125,17 @@ struct Facts {
     overtaken: bool,
     /// Someone changed AWS since it was last read: what the check breaks then it cannot know.
     disturbed: bool,
+    /// An answer to it was old, or another check wrote to AWS since it began: it cannot know all that is so.
+    misled: bool,
+}
+
+/// What held when the policy of a bucket was read to be written.
+#[derive(Clone, Copy)]
+struct PolicyWrite {
+    /// The accounts allowed it.
+    permitted: bool,
+    /// It was to be written for the object as it was known.
+    wanted: bool,
 }
 
 /// What the API server shows of an object.
@@ -164,12 +178,9 @@ struct Ghost {
     /// The UIDs of the objects that ever had the name of a resource.
     uids: BTreeMap<String, BTreeSet<String>>,
     accounts_seen: bool,
-    /// A user stripped the finalizer: what is left in AWS is theirs.
-    stripped: bool,
-    /// The operator may not act any more in an account.
-    untrusted: bool,
-    /// Someone changed AWS or an account so that a refusal may stay.
-    hindered: bool,
+    /// The UIDs of resources that lost their finalizer to a user, until the operator puts it back: what is left of them in
+    /// AWS is the user's.
+    stripped: BTreeSet<String>,
     /// The last spec of each resource, by name.
     left_by_word: BTreeSet<String>,
     /// Resources whose last spec lets them take over what someone else made, by name.
@@ -340,7 +351,7 @@ impl Run {
             counts: BTreeMap::new(),
             left: budgets(scene),
             denied: BTreeSet::new(),
-            ghost: Ghost { writers, theirs, accounts_seen, hindered: scene.hinders, ..Ghost::default() },
+            ghost: Ghost { writers, theirs, accounts_seen, ..Ghost::default() },
             hashes: (0, 0),
             versions: None,
             before_last_write: 0,
@@ -377,7 +388,7 @@ impl Run {
         let (cloud, cluster, clock) = (&self.cloud, &self.cluster, &self.clock);
         let operator =
             SimulatedOperator::start_under((cloud, cluster, clock), hook(&self.wire), may_begin, |_| {});
-        let mut process = Process { operator: Arc::new(operator), leads, cache: 0 };
+        let mut process = Process { operator: Arc::new(operator), leads, cache: 0, permitted: Vec::new() };
         self.sync(&mut process);
         if process.leads.load(Ordering::Relaxed) {
             process.operator.begin_term(succession);
@@ -385,15 +396,39 @@ impl Run {
         process
     }
 
-    fn sync(&self, process: &mut Process) {
+    /// The watches of a process bring everything. Returns what it does not notice.
+    fn sync(&self, process: &mut Process) -> Option<Violation> {
         self.cluster.with(|server| process.operator.sync(server));
         process.cache = self.hashes.1;
+        let due = process.operator.take_due();
+        let now: Vec<bool> =
+            (0..self.scene.resources.len()).map(|resource| self.is_permitted(resource)).collect();
+        let before = std::mem::replace(&mut process.permitted, now);
+        let changes = process.permitted.iter().zip(before).zip(self.scene.resources);
+        let mut begun = changes.filter(|((now, before), _)| **now && !before).map(|(_, name)| *name);
+        let unnoticed = begun.find(|name| !due.contains(*name) && process.leads.load(Ordering::Relaxed))?;
+        let detail = format!("data/{unnoticed} may act from now on, and is not due");
+        Some(violated(Property::Notice, detail))
     }
 
-    fn sync_all(&mut self) {
+    /// Whether the accounts allow a resource that is not being deleted what it asks for, and no older one owns its source.
+    fn is_permitted(&self, resource: usize) -> bool {
+        let Some(object) = self.objects.get(resource).and_then(Option::as_ref) else { return false };
+        let seen = self.ghost.accounts_seen;
+        self.cluster.with(|server| {
+            object.metadata.deletion_timestamp.is_none()
+                && forbidden(server, object, seen).is_none()
+                && (self.scene.is_alone() || owner_before(server, object, seen).is_none())
+        })
+    }
+
+    /// The watches of these processes bring everything.
+    fn sync_those(&mut self, sees: impl Fn(&Process) -> bool) {
         let mut processes = std::mem::take(&mut self.processes);
-        processes.iter_mut().for_each(|process| self.sync(process));
+        let synced = processes.iter_mut().filter(|process| sees(process));
+        let unnoticed: Vec<Violation> = synced.filter_map(|process| self.sync(process)).collect();
         self.processes = processes;
+        unnoticed.into_iter().for_each(|violation| self.violate(violation));
     }
 
     /// Works out again what depends on AWS and Kubernetes.
@@ -414,7 +449,11 @@ impl Run {
         };
         if self.hashes.1 != server {
             for (name, object) in self.scene.resources.iter().zip(&self.objects) {
-                if let Some(uid) = object.as_ref().and_then(|object| object.metadata.uid.clone()) {
+                if let Some(metadata) = object.as_ref().map(|object| &object.metadata) {
+                    let uid = metadata.uid.clone().unwrap_or_default();
+                    if metadata.finalizers.iter().flatten().any(|held| held == FINALIZER) {
+                        self.ghost.stripped.remove(&uid);
+                    }
                     self.ghost.uids.entry((*name).to_owned()).or_default().insert(uid);
                 }
                 match object {
@@ -509,6 +548,21 @@ impl Run {
             (None, Some(account), _) => format!("account-{account}"),
             (None, None, backfill) => backfill.unwrap_or_default().to_owned(),
         }
+    }
+
+    /// Who checks a resource, an account or a backfill, in words.
+    fn attribution(&self, process: usize, work: usize) -> Attribution {
+        let name = self.called(work);
+        let subject = match self.account_at(work) {
+            Some(account) => format!("AwsAccount {account}"),
+            None => format!("{NAMESPACE}/{name}"),
+        };
+        Attribution { operator: self.operator(process), subject }
+    }
+
+    /// An operator in words: which one, if there are two.
+    fn operator(&self, process: usize) -> String {
+        if self.scene.standby { format!("Operator {}", process + 1) } else { "The operator".to_owned() }
     }
 
     fn backfill_at(&self, work: usize) -> Option<&'static str> {

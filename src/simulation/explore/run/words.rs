@@ -28,30 +28,36 @@ fn step_name(step: &Step) -> String {
     name.split([' ', '{', '(']).next().unwrap_or_default().to_owned()
 }
 
+/// Who makes a call, and for what.
+pub(super) struct Attribution {
+    /// `The operator`, or `Operator 1` where there are two.
+    pub(super) operator: String,
+    /// `data/orders`, or `AwsAccount default`.
+    pub(super) subject: String,
+}
+
 /// What becomes of a call, as a sentence; empty for a read that is answered.
-pub(super) fn sentence(call: &Call, choice: Choice, stale: bool) -> String {
+pub(super) fn sentence(who: &Attribution, call: &Call, choice: Choice, stale: bool) -> String {
+    let Attribution { operator, subject } = who;
+    let asks = format!("{operator} asks to {call} for {subject}");
     match choice {
-        Choice::Answer if stale => {
-            format!("The operator asks to {call}, and AWS answers from a former state.")
-        }
-        Choice::Answer if call.writes_to_aws() || call.is_write() => {
-            format!("The operator asks to {call}, which is done.")
-        }
+        Choice::Answer if stale => format!("{asks}, and AWS answers from a former state."),
+        Choice::Answer if call.writes_to_aws() || call.is_write() => format!("{asks}, which is done."),
         Choice::Answer => String::new(),
         Choice::FailBefore(FailureClass::Denied) => {
             let by = if call.right("").is_some() { "the API server" } else { "AWS" };
-            format!("The operator asks to {call}, which {by} denies.")
+            format!("{asks}, which {by} denies.")
         }
         Choice::FailBefore(FailureClass::Invalid) if matches!(call, Call::WriteBucketPolicy(_)) => {
-            format!(
-                "The operator asks to {call}, which S3 refuses because it does not know a role in it yet."
-            )
+            format!("{asks}, which S3 refuses because it does not know a role in it yet.")
         }
-        Choice::FailBefore(_) => format!("The operator asks to {call}, which fails without effect."),
-        Choice::FailAfter => format!("The operator asks to {call}, which is done, and the answer is lost."),
-        Choice::DieBefore => format!("The operator dies before it asks to {call}, and starts again."),
-        Choice::DieAfter => format!(
-            "The operator asks to {call}, which is done; it dies before the answer, and starts again."
-        ),
+        Choice::FailBefore(_) => format!("{asks}, which fails without effect."),
+        Choice::FailAfter => format!("{asks}, which is done, and the answer is lost."),
+        Choice::DieBefore => {
+            format!("{operator} dies before it asks to {call} for {subject}, and starts again.")
+        }
+        Choice::DieAfter => {
+            format!("{asks}, which is done; it dies before the answer, and starts again.")
+        }
     }
 }
