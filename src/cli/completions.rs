@@ -97,9 +97,11 @@ impl<'a> Line<'a> {
                 && let Some(option) = option_of(line.command, option)
             {
                 line.values.push((option, value.to_owned()));
-            } else if word.starts_with('-') {
+            } else if word.starts_with("--") {
                 let option = option_of(line.command, word);
                 line.value_of = option.filter(|option| option.get_action().takes_values());
+            } else if let Some(shorts) = word.strip_prefix('-') {
+                line.read_shorts(shorts);
             } else {
                 line.given += 1;
             }
@@ -112,6 +114,20 @@ impl<'a> Line<'a> {
             (line.value_of, line.last) = (Some(option), begun);
         }
         line
+    }
+
+    /// Short options in one word: the value of the last may follow at once, as in `-Ao json` and `-ndata`.
+    fn read_shorts(&mut self, shorts: &str) {
+        for (at, short) in shorts.char_indices() {
+            let Some(option) = option_of(self.command, &format!("-{short}")) else { return };
+            if option.get_action().takes_values() {
+                match shorts.get(at + short.len_utf8()..).filter(|value| !value.is_empty()) {
+                    Some(value) => self.values.push((option, value.to_owned())),
+                    None => self.value_of = Some(option),
+                }
+                return;
+            }
+        }
     }
 
     fn value(&self, id: &str) -> Option<String> {
@@ -216,8 +232,9 @@ mod tests {
         let file = Arg::new("file").short('f').long("filename").help("File");
         let namespace = Arg::new("namespace").short('n').long("namespace").help("Namespace");
         let context = Arg::new("context").long("context").help("Context");
+        let watch = Arg::new("watch").short('w').long("watch").action(ArgAction::SetTrue);
         let status = Command::new("status").about("Print what is true").arg(output).arg(file);
-        let status = status.arg(namespace).arg(context).arg(Arg::new("name"));
+        let status = status.arg(namespace).arg(context).arg(watch).arg(Arg::new("name"));
         let namespace = Arg::new("namespace").short('n').long("namespace");
         let backfill = Command::new("backfill").about("Copy").arg(Arg::new("follow").long("follow"));
         let backfill = backfill.arg(Arg::new("accounts").long("account")).arg(namespace);
@@ -246,6 +263,9 @@ mod tests {
         for (words, named, namespace, context) in [
             (&["status", "-n", "data", "--context=prod", "o"][..], Some(Named::Replication), "data", "prod"),
             (&["status", ""], Some(Named::Replication), "", ""),
+            (&["status", "-ndata", "o"], Some(Named::Replication), "data", ""),
+            (&["status", "-wn", "data", "o"], Some(Named::Replication), "data", ""),
+            (&["status", "-wn", "d"], Some(Named::Namespace), "", ""),
             (&["suspend", "orders", ""], Some(Named::Replication), "", ""),
             (&["status", "--context", "prod", "-n", ""], Some(Named::Namespace), "", "prod"),
             (&["status", "--namespace="], Some(Named::Namespace), "", ""),
