@@ -200,8 +200,9 @@ fn a_backfill_waits_for_the_last_write_to_settle_and_then_comes_to_its_end() {
 fn an_operator_leaves_the_backfills_of_replications_that_another_operator_selects() {
     let scene = Scene::with_settings(|settings| settings.selector = Some("shard=b".to_owned()));
     let deselect = || scene.operator.index().replications.remove(&Key::namespaced("data", PARENT));
+    type Edit = fn(&mut Value);
     // Another operator may be at any of these.
-    let stages: [(&str, fn(&mut Value)); 4] = [
+    let stages: [(&str, Edit); 4] = [
         ("none", |_| {}),
         ("approved", |object| object["spec"]["approved"] = json!(true)),
         ("cancelled", |object| object["spec"]["cancel"] = json!(true)),

@@ -88,7 +88,7 @@ async fn plan_shows_what_it_can_and_names_each_account_that_it_cannot_reach() ->
     files.extend([live, from_there, other].map(|resource| resource.to_string()));
 
     let args = ["plan", "-f", "-", "-o", "json"];
-    let output = person(world).run(args, files.join("\n---\n")).await?;
+    let output = person(world).run(args, &files.join("\n---\n")).await?;
     assert_eq!(output.status.code(), Some(1));
     let plans: Value = serde_json::from_slice(&output.stdout)?;
     let plan = |name: &str| {
