@@ -68,10 +68,13 @@ pub fn hold_back<C, K>(
     })
 }
 
-/// Writes the role's policy once more where a former process may have taken away what AWS still shows of it.
+/// Writes the role's policy once more where a former process may have taken away what AWS still shows of it. For the first
+/// generation of a spec none did: each process granted the same.
 pub fn grant_again<C, K>(assessment: &mut Assessment<'_>, resource: &Resource<'_>, cx: &Context<C, K>) {
     let target = &resource.target;
-    let former = target.former_process(cx).filter(|former| former.knew(target.metadata));
+    let may_lack =
+        |former: &FormerProcess| former.knew(target.metadata) && target.metadata.generation != Some(1);
+    let former = target.former_process(cx).filter(may_lack);
     let plan = former
         .and_then(|_| granting_again(&assessment.input(), &assessment.plan, &recognize_own_settings(target)));
     if let Some(plan) = plan {

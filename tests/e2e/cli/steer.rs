@@ -229,6 +229,14 @@ impl Screen {
         Ok(std::mem::take(&mut self.seen))
     }
 
+    /// Waits for a text, and returns everything up to its end. The rest comes with the next wait.
+    async fn up_to(&mut self, wanted: &str) -> Result<String> {
+        let mut text = self.until(wanted).await?;
+        let end = text.find(wanted).context("it was there")? + wanted.len();
+        self.seen = text.split_off(end);
+        Ok(text)
+    }
+
     /// Presses Ctrl-C.
     pub fn press(&self) -> Result<()> {
         std::process::Command::new("kill").args(["-INT", &self.child.id().to_string()]).status()?;
@@ -405,9 +413,9 @@ async fn ctrl_z_gives_the_terminal_back_and_fg_draws_again() -> Result<()> {
         Ok(())
     };
     signal("-TSTP")?;
-    let stopped = screen.until("stopped\r\n").await?;
+    let stopped = screen.up_to("stopped\r\n").await?;
     assert!(stopped.contains(leave) && !stopped.contains(enter), "{stopped:?}");
-    let behind = screen.until("behind\r\n").await?;
+    let behind = screen.up_to("behind\r\n").await?;
     assert!(!behind.contains(enter), "it draws on no terminal of others: {behind:?}");
     let again = screen.until("1 applied").await?;
     assert!(again.contains(enter), "{again:?}");
