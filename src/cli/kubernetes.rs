@@ -738,8 +738,8 @@ pub mod tests {
         for body in [unknown_kind.to_string(), "404 page not found\n".to_owned()] {
             let answer = move |_: &str| (StatusCode::NOT_FOUND, body.clone()).into_response();
             let (kubernetes, _) = answering(answer).await;
-            let said = kubernetes.list(&ScopeArgs::everywhere()).await.unwrap_err().to_string();
-            assert!(said.contains("the cluster has no such kind; install the operator"), "{said}");
+            let message = kubernetes.list(&ScopeArgs::everywhere()).await.unwrap_err().to_string();
+            assert!(message.contains("the cluster has no such kind; install the operator"), "{message}");
         }
     }
 
@@ -768,9 +768,9 @@ pub mod tests {
             "users": [], "contexts": [{"name": "east", "context": {"cluster": "a", "user": "a"}}]});
         std::fs::write(&path, file.to_string()).unwrap();
         let args = ClusterArgs { kubeconfig: Some(path.clone()), context: Some("wets".to_owned()) };
-        let said = args.config().await.unwrap_err().to_string();
+        let message = args.config().await.unwrap_err().to_string();
         std::fs::remove_file(path).unwrap();
-        assert!(said.contains("the kubeconfig has no context wets, but east"), "{said}");
+        assert!(message.contains("the kubeconfig has no context wets, but east"), "{message}");
     }
 
     #[test]

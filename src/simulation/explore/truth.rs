@@ -16,7 +16,7 @@ use crate::simulation::explore::scene_beginnings::owner_tags;
 use crate::simulation::world::{SimulatedBucket, SimulatedRole, World};
 
 /// What a statement allows: a principal (empty in a role's policy), an action, and on what.
-type Grant = (String, String, String);
+type AllowedAction = (String, String, String);
 
 /// The condition of a resource that says that AWS is as its present spec asks for.
 pub fn claim(object: &Value) -> Option<&str> {
@@ -169,7 +169,7 @@ impl Asking<'_> {
     }
 
     /// All that the role is to be allowed.
-    fn grants_of_role(&self) -> BTreeSet<Grant> {
+    fn grants_of_role(&self) -> BTreeSet<AllowedAction> {
         let (source, replicate) = (self.source(), &self.spec["replicate"]);
         let goes = |what: &str| replicate[what] != false;
         let mut read = vec!["s3:GetObjectVersionForReplication"];
@@ -271,7 +271,7 @@ impl Asking<'_> {
         let sid = bucket_policy::sid(&[text("namespace"), text("name"), self.source()]);
         let arn = self.role_arn();
         let abroad = self.destinations().filter(|to| self.id_of(to) != self.own_id());
-        let mut asked: BTreeMap<&str, BTreeSet<Grant>> = BTreeMap::new();
+        let mut asked: BTreeMap<&str, BTreeSet<AllowedAction>> = BTreeMap::new();
         for to in abroad {
             let bucket = to["bucket"].as_str().unwrap_or_default();
             let mut actions = vec!["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"];
@@ -319,7 +319,7 @@ fn held(rule: &Rule, own_id: &str) -> BTreeMap<&'static str, String> {
 }
 
 /// What these statements allow.
-fn grants(statements: &[Value]) -> BTreeSet<Grant> {
+fn grants(statements: &[Value]) -> BTreeSet<AllowedAction> {
     let mut all = BTreeSet::new();
     for statement in statements.iter().filter(|statement| statement["Effect"] == "Allow") {
         let named = texts(&statement["Principal"]["AWS"]);
@@ -335,7 +335,7 @@ fn grants(statements: &[Value]) -> BTreeSet<Grant> {
 }
 
 /// A grant that only one of two has, and whether it is the first one's.
-fn differing(asked: &BTreeSet<Grant>, is: &BTreeSet<Grant>) -> Option<(Grant, bool)> {
+fn differing(asked: &BTreeSet<AllowedAction>, is: &BTreeSet<AllowedAction>) -> Option<(AllowedAction, bool)> {
     let missing = asked.difference(is).map(|grant| (grant.clone(), true));
     missing.chain(is.difference(asked).map(|grant| (grant.clone(), false))).next()
 }
