@@ -327,53 +327,7 @@ fn a_former_role_that_was_adopted_is_given_back_too() {
 }
 
 #[test]
-fn a_deletion_whose_account_is_gone_names_three_ways_out_each_with_its_command() {
-    let ends: [fn(&Scene, Value); 3] = [
-        |scene, account| scene.account("here", account),
-        |scene, account| {
-            scene.account("other", account);
-            scene.cluster.with(|server| {
-                server.edit(&Scene::resource(), |object| {
-                    object["spec"]["source"]["accountRef"] = json!("other")
-                });
-            });
-        },
-        |scene, _| {
-            scene.cluster.with(|server| {
-                server.edit(&Scene::resource(), |object| object["spec"]["deletionPolicy"] = json!("Retain"));
-            });
-        },
-    ];
-    for (index, end) in ends.into_iter().enumerate() {
-        let account = account_for(&["copies"]);
-        let mut scene = Scene::new();
-        scene.account("here", account.clone());
-        let mut under_account = spec();
-        under_account["source"]["accountRef"] = json!("here");
-        scene.apply(under_account);
-        scene.check();
-        scene.wait_a_minute();
-        scene.cluster.with(|server| server.delete(&ObjectName::account("here")));
-        scene.delete();
-        scene.check();
-        assert_eq!((scene.reason().as_str(), scene.writes_to_aws().len()), ("AccountNotFound", 0));
-        for part in [
-            "kubectl apply -f FILE, with name here",
-            r#"kubectl patch bucketreplication orders -n data --type merge -p '{"spec":{"source":{"accountRef":"OTHER"}}}'"#,
-            r#"kubectl patch bucketreplication orders -n data --type merge -p '{"spec":{"deletionPolicy":"Retain"}}'"#,
-            HERE,
-        ] {
-            assert!(scene.message().contains(part), "{}", scene.message());
-        }
-        end(&scene, account);
-        scene.check();
-        assert_eq!(scene.object(), None, "way {index}: {}", scene.message());
-        assert_eq!(scene.role().is_some(), index == 2, "way {index}");
-    }
-}
-
-#[test]
-fn a_deletion_whose_account_cannot_be_read_names_three_ways_out_that_each_end_it() {
+fn a_deletion_without_its_account_names_three_ways_out_that_each_end_it() {
     let ends: [fn(&Scene, Value); 3] = [
         |scene, account| scene.account("here", account),
         |scene, account| {
@@ -386,31 +340,44 @@ fn a_deletion_whose_account_cannot_be_read_names_three_ways_out_that_each_end_it
             scene.cluster.with(|server| server.edit(&Scene::resource(), retain));
         },
     ];
-    for (index, end) in ends.into_iter().enumerate() {
-        let account = account_for(&["copies"]);
-        let mut scene = Scene::new();
-        scene.account("here", account.clone());
-        let mut under_account = spec();
-        under_account["source"]["accountRef"] = json!("here");
-        scene.apply(under_account);
-        scene.check();
-        scene.wait_a_minute();
-        scene.account("here", json!({"accountId": HERE, "sources": "all of them"}));
-        scene.delete();
-        scene.check();
-        assert_eq!((scene.reason().as_str(), scene.writes_to_aws().len()), ("InvalidSpec", 0));
-        for part in [
-            "AwsAccount here cannot be read",
-            "correct the AwsAccount;",
-            r#"kubectl patch bucketreplication orders -n data --type merge -p '{"spec":{"source":{"accountRef":"OTHER"}}}'"#,
-            r#"kubectl patch bucketreplication orders -n data --type merge -p '{"spec":{"deletionPolicy":"Retain"}}'"#,
-        ] {
-            assert!(scene.message().contains(part), "{}", scene.message());
+    type Loss = (fn(&Scene), &'static str, [&'static str; 2]);
+    let losses: [Loss; 2] = [
+        (
+            |scene| scene.cluster.with(|server| server.delete(&ObjectName::account("here"))),
+            "AccountNotFound",
+            ["kubectl apply -f FILE, with name here", HERE],
+        ),
+        (
+            |scene| scene.account("here", json!({"accountId": HERE, "sources": "all of them"})),
+            "InvalidSpec",
+            ["AwsAccount here cannot be read", "correct the AwsAccount;"],
+        ),
+    ];
+    for (lose, reason, own_parts) in losses {
+        for (index, end) in ends.into_iter().enumerate() {
+            let account = account_for(&["copies"]);
+            let mut scene = Scene::new();
+            scene.account("here", account.clone());
+            let mut under_account = spec();
+            under_account["source"]["accountRef"] = json!("here");
+            scene.apply(under_account);
+            scene.check();
+            scene.wait_a_minute();
+            lose(&scene);
+            scene.delete();
+            scene.check();
+            assert_eq!((scene.reason().as_str(), scene.writes_to_aws().len()), (reason, 0));
+            for part in own_parts.into_iter().chain([
+                r#"kubectl patch bucketreplication orders -n data --type merge -p '{"spec":{"source":{"accountRef":"OTHER"}}}'"#,
+                r#"kubectl patch bucketreplication orders -n data --type merge -p '{"spec":{"deletionPolicy":"Retain"}}'"#,
+            ]) {
+                assert!(scene.message().contains(part), "{}", scene.message());
+            }
+            end(&scene, account);
+            scene.check();
+            assert_eq!(scene.object(), None, "{reason}, way {index}: {}", scene.message());
+            assert_eq!(scene.role().is_some(), index == 2, "{reason}, way {index}");
         }
-        end(&scene, account);
-        scene.check();
-        assert_eq!(scene.object(), None, "way {index}: {}", scene.message());
-        assert_eq!(scene.role().is_some(), index == 2, "way {index}");
     }
 }
 

@@ -125,10 +125,9 @@ fn a_new_resource_stays_ready_whatever_is_answered_from_before_its_creation() {
     }
 }
 
-/// What the former process wrote last, no memory of this one has.
-#[test]
-fn a_new_process_merges_no_statements_into_a_shared_policy_that_may_be_old() {
-    let (mut scene, spec) = two_destinations();
+/// Two applied resources with the destinations of [`two_destinations`], the second one `invoices`.
+fn two_resources() -> Scene {
+    let (scene, spec) = two_destinations();
     scene.cloud.with(|world| world.create_bucket("invoices", "us-east-1", HERE));
     scene.cluster.with(|server| {
         server.edit(&ObjectName::account("here"), |object| {
@@ -140,6 +139,13 @@ fn a_new_process_merges_no_statements_into_a_shared_policy_that_may_be_old() {
     other["role"] = json!({"name": "orders-role-2"});
     scene.apply(spec);
     scene.apply_as("invoices", other);
+    scene
+}
+
+/// What the former process wrote last, no memory of this one has.
+#[test]
+fn a_new_process_merges_no_statements_into_a_shared_policy_that_may_be_old() {
+    let mut scene = two_resources();
     scene.clock.advance(Duration::from_secs(1));
     // The policy stays as it is now for whoever reads it within the next minute.
     old(&scene, &PARTS[6], 60, false);
@@ -167,18 +173,7 @@ fn a_new_process_merges_no_statements_into_a_shared_policy_that_may_be_old() {
 #[test]
 fn two_resources_that_share_a_destination_keep_each_others_statements_whatever_s3_shows() {
     for alternate in [false, true] {
-        let (mut scene, spec) = two_destinations();
-        scene.cloud.with(|world| world.create_bucket("invoices", "us-east-1", HERE));
-        scene.cluster.with(|server| {
-            server.edit(&ObjectName::account("here"), |object| {
-                object["spec"]["sources"] = json!(["orders", "invoices"]);
-            });
-        });
-        let mut other = spec.clone();
-        other["source"]["bucket"] = json!("invoices");
-        other["role"] = json!({"name": "orders-role-2"});
-        scene.apply(spec);
-        scene.apply_as("invoices", other);
+        let mut scene = two_resources();
         old(&scene, &PARTS[6], 12, alternate);
         scene.check();
         scene.check_of("invoices");
