@@ -52,6 +52,10 @@ pub const LONGEST_SILENCE: Duration = Duration::from_secs(5 * 60);
 /// How long one request for one object may take.
 const READ: Duration = Duration::from_secs(15);
 
+/// A read that the end of the wait cuts off after less than this says nothing about the API server: a server that is busy
+/// takes as long.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(3);
+
 /// A wait that has begun.
 pub struct Wait {
     timeout: Timeout,
@@ -62,12 +66,13 @@ pub struct Wait {
     /// Why the last read has got no answer.
     silence: Option<String>,
     has_looked: bool,
+    has_heard: bool,
 }
 
 impl Wait {
     pub fn begin(timeout: Timeout, clock: Clock) -> Wait {
         let now = clock.now();
-        Wait { timeout, clock, begun: now, answered: now, silence: None, has_looked: false }
+        Wait { timeout, clock, begun: now, answered: now, silence: None, has_looked: false, has_heard: false }
     }
 
     pub fn elapsed(&self) -> Duration {
@@ -83,6 +88,7 @@ impl Wait {
     pub fn heard(&mut self) {
         self.answered = self.clock.now();
         self.silence = None;
+        self.has_heard = true;
     }
 
     /// The API server has given no answer, and the next try may get one.
@@ -112,6 +118,8 @@ impl Wait {
             }
             Ok(Err(error)) if !error.may_pass() => return Err(error),
             Ok(Err(error)) => error.to_string(),
+            // What the last answer has left stays true.
+            Err(_) if left < SHORTEST_SILENCE && self.has_heard => return Ok(None),
             Err(_) => KubernetesError::silent().to_string(),
         };
         self.unheard(why);
@@ -237,6 +245,23 @@ mod tests {
         let mut wait = Wait::begin(timeout("10ms"), Clock::System);
         let hanging = std::future::pending::<Result<(), KubernetesError>>();
         assert_eq!(wait.hear(hanging).await.unwrap(), None);
+        assert!(wait.is_over() && wait.silence().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_read_that_the_end_of_the_wait_cuts_off_says_nothing_about_an_api_server_that_has_answered() {
+        let mut wait = Wait::begin(timeout("20ms"), Clock::System);
+        wait.hear(async { Ok(()) }).await.unwrap();
+        let hanging = std::future::pending::<Result<(), KubernetesError>>();
+        assert_eq!(wait.hear(hanging).await.unwrap(), None);
+        assert!(wait.is_over() && wait.silence().is_none(), "{:?}", wait.silence());
+
+        // A silence that has begun before goes on.
+        let mut wait = Wait::begin(timeout("20ms"), Clock::System);
+        wait.hear(async { Ok(()) }).await.unwrap();
+        wait.hear(silent()).await.unwrap();
+        let hanging = std::future::pending::<Result<(), KubernetesError>>();
+        wait.hear(hanging).await.unwrap();
         assert!(wait.is_over() && wait.silence().is_some());
     }
 

@@ -139,13 +139,16 @@ async fn check_waits_for_the_operator_and_prints_what_came_of_it() -> Result<()>
 async fn a_check_that_nobody_answers_ends_with_what_to_check() -> Result<()> {
     let world = World::new("cli-nobody").await?;
     world.apply(&replication(NAME, "source-bucket", "dest-bucket").to_string()).await?;
-    let ended = run(editor(&world), &["check", NAME, "-n", &world.namespace, "--timeout", "4s"]).await?;
+    let ended = run(editor(&world), &["check", NAME, "-n", &world.namespace, "--timeout", "10s"]).await?;
     assert_eq!((ended.code, ended.text.as_str()), (Some(1), ""));
     let lines: Vec<&str> = ended.error.lines().collect();
     let [step, waits, end, watch, pods] = lines.as_slice() else { panic!("{lines:?}") };
     assert!(step.starts_with("the operator checks "), "{step}");
-    assert!(waits.starts_with("no answer yet") && waits.contains("this command waits 4s at most"), "{waits}");
-    assert!(end.contains("did not answer within 4s") && end.contains("stays requested"), "{end}");
+    assert!(
+        waits.starts_with("no answer yet") && waits.contains("this command waits 10s at most"),
+        "{waits}"
+    );
+    assert!(end.contains("did not answer within 10s") && end.contains("stays requested"), "{end}");
     assert_eq!(*watch, format!("→ s3-replication-operator status {NAME} -n {} -w", world.namespace));
     assert!(pods.ends_with("get pods,leases -n s3-replication-system"), "{pods}");
     let once = run(editor(&world), &["check", NAME, "-n", &world.namespace, "--timeout", "0"]).await?;
