@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::controllers::Guarded;
 use crate::controllers::aws_account::controller::AwsAccountController;
 use crate::controllers::bucket_replication::bucket_locks::BucketLocks;
 use crate::controllers::bucket_replication::context::Context;
@@ -17,6 +18,7 @@ use crate::controllers::replication_backfill::controller::ReplicationBackfillCon
 use crate::controllers::settings::Settings;
 use crate::controllers::{aws_account, replication_backfill};
 use crate::runtime::clock::Clock;
+use crate::runtime::packing::Packing;
 use crate::runtime::tracker::ReconcileTracker;
 use crate::runtime::triggers::Triggers;
 use crate::telemetry::{EventMetrics, Metrics};
@@ -31,6 +33,8 @@ pub struct Parts<C, K> {
     pub may_begin: Box<dyn Fn() -> bool + Send + Sync>,
     pub metrics: Metrics,
     pub event_metrics: EventMetrics,
+    /// How the index keeps resources that are not under reconcile; absent: as they are.
+    pub packing: Option<Packing<Guarded>>,
 }
 
 /// One controller for each kind.
@@ -42,10 +46,10 @@ pub struct Controllers<C, K> {
 
 impl<C, K> Controllers<C, K> {
     pub fn new(parts: Parts<C, K>) -> Controllers<C, K> {
-        let Parts { cloud, cluster, settings, clock, may_begin, metrics, event_metrics } = parts;
+        let Parts { cloud, cluster, settings, clock, may_begin, metrics, event_metrics, packing } = parts;
         let index = Arc::new(match settings.events.queues.as_slice() {
-            [] => Index::new(&settings.namespaces),
-            _ => Index::with_events(&settings.namespaces),
+            [] => Index::new(&settings.namespaces, packing),
+            _ => Index::with_events(&settings.namespaces, packing),
         });
         let replications = Triggers::new(settings.concurrency);
         let accounts = Triggers::new(aws_account::controller::CONCURRENCY);

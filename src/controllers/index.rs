@@ -57,15 +57,16 @@ pub struct Index {
 }
 
 impl Index {
-    /// An empty index. `namespaces`: those that are watched; empty for all.
-    pub fn new(namespaces: &[String]) -> Index {
-        Index::by(namespaces, replication_keys)
+    /// An empty index. `namespaces`: those that are watched; empty for all. `packing`: how it keeps resources; absent: as
+    /// they are.
+    pub fn new(namespaces: &[String], packing: Option<Packing<Guarded>>) -> Index {
+        Index::by(namespaces, packing, replication_keys)
     }
 
     /// An empty index that also finds resources by what events name. Without a queue that would take memory for
     /// nothing.
-    pub fn with_events(namespaces: &[String]) -> Index {
-        Index::by(namespaces, |object| {
+    pub fn with_events(namespaces: &[String], packing: Option<Packing<Guarded>>) -> Index {
+        Index::by(namespaces, packing, |object| {
             let resource = object.0.as_ref().ok();
             let lookups = resource.map(|r| Lookup::of_resource(&r.spec, r.status.as_ref()));
             let lookups = lookups.into_iter().flatten().map(ReplicationKey::Event);
@@ -73,13 +74,17 @@ impl Index {
         })
     }
 
-    fn by(namespaces: &[String], keys: fn(&Guarded) -> Vec<ReplicationKey>) -> Index {
+    fn by(
+        namespaces: &[String],
+        packing: Option<Packing<Guarded>>,
+        keys: fn(&Guarded) -> Vec<ReplicationKey>,
+    ) -> Index {
         Index {
             namespaces: namespaces.to_vec(),
             replications: Arc::new(Store::new(Keeping {
                 index_by: keys,
                 summarize: StatusSummary::of,
-                packing: Some(PACKING),
+                packing,
             })),
             accounts: Arc::new(Store::unindexed()),
             backfills: Arc::new(Store::new(Keeping {
@@ -251,7 +256,7 @@ impl Index {
 
 impl Default for Index {
     fn default() -> Self {
-        Index::new(&[])
+        Index::new(&[], Some(PACKING))
     }
 }
 
@@ -372,7 +377,7 @@ pub(crate) mod tests {
             }))
             .unwrap();
         }
-        let index = Index::with_events(&[]);
+        let index = Index::with_events(&[], Some(PACKING));
         index.apply(replication);
         let found = |lookup: Lookup| index.by_event(lookup).len();
         for lookup in [
@@ -472,7 +477,7 @@ pub(crate) mod tests {
 
     #[test]
     fn accounts_are_relied_on_for_a_minute_while_their_watch_fails() {
-        let (index, start) = (Index::new(&[]), Instant::now());
+        let (index, start) = (Index::new(&[], Some(PACKING)), Instant::now());
         index.accounts.watch_failed(start);
         index.accounts.watch_failed(start + MAX_UNSEEN);
         assert!(!index.accounts_are_unseen(start + MAX_UNSEEN));
@@ -495,7 +500,7 @@ pub(crate) mod tests {
             match_labels: label.map(|key| (key.to_owned(), "yes".to_owned())).into_iter().collect(),
         });
         let spec = AwsAccountSpec { namespaces, ..AwsAccountSpec::default() };
-        let index = Index::new(&["data".to_owned()]);
+        let index = Index::new(&["data".to_owned()], Some(PACKING));
         index.apply_account(DeserializeGuard(Ok(AwsAccount::new(name, spec))));
         index.has_seen_accounts()
     }
@@ -509,7 +514,7 @@ pub(crate) mod tests {
             "a namespace needs name and labels"
         );
         assert!(!is_seen_in_data("nobody", None, None));
-        let index = Index::new(&["data".to_owned()]);
+        let index = Index::new(&["data".to_owned()], Some(PACKING));
         let broken = serde_json::from_value(serde_json::json!({
             "apiVersion": "s3replication.dev/v1alpha1", "kind": "AwsAccount",
             "metadata": {"name": "broken"}, "spec": {"accountId": 111_122_223_333_i64},

@@ -16,6 +16,7 @@ use crate::controllers::assemble::{Controllers, Parts};
 use crate::controllers::bucket_replication::fleet_snapshot::fleet_snapshot;
 use crate::controllers::bucket_replication::sweep::sweep_forever;
 use crate::controllers::events::Receiver;
+use crate::controllers::index::PACKING;
 use crate::controllers::settings::Settings;
 use crate::runtime::clock::Clock;
 use crate::runtime::controller::{Instruments, Runner};
@@ -61,6 +62,7 @@ pub async fn run(operator: Operator) {
         may_begin: Box::new(may_begin),
         metrics: metrics.clone(),
         event_metrics,
+        packing: Some(PACKING),
     });
     let context = replications.context.clone();
     let queues =

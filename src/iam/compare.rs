@@ -140,7 +140,10 @@ pub(super) fn condition(statement: &Value) -> Option<Value> {
 pub(super) fn names_action(statement: &Value, action: &str) -> bool {
     let matches = |key: &str| {
         let patterns = strings(statement.get(key));
-        patterns.iter().any(|pattern| is_match(&pattern.to_lowercase(), &action.to_lowercase()))
+        patterns.iter().any(|pattern| {
+            pattern.eq_ignore_ascii_case(action)
+                || (pattern.contains(['*', '?']) && is_match(&pattern.to_lowercase(), &action.to_lowercase()))
+        })
     };
     matches("Action") || (statement.get("NotAction").is_some() && !matches("NotAction"))
 }

@@ -52,19 +52,22 @@ pub fn without_variables(pattern: &str) -> String {
     pattern.replace("${", "${$}{")
 }
 
-/// Whether two patterns begin with different texts, so that nothing matches both. Most pairs of a long policy do, and taking
-/// them apart would cost much more.
-fn begin_differently(one: &str, other: &str) -> bool {
+/// The rests of two patterns after the text that both begin with; `None` where they begin with different texts, so that
+/// nothing matches both. Most pairs of a long policy do, and taking whole patterns apart would cost much more.
+fn after_common_text<'a>(one: &'a str, other: &'a str) -> Option<(&'a str, &'a str)> {
     let text = |pattern: &str| pattern.find(['*', '?', '$']).unwrap_or(pattern.len());
     let common = text(one).min(text(other));
-    one.bytes().take(common).ne(other.bytes().take(common))
+    let ((begin, rest), (other_begin, other_rest)) =
+        (one.split_at_checked(common)?, other.split_at_checked(common)?);
+    (begin == other_begin).then_some((rest, other_rest))
 }
 
 /// Whether a pattern matches everything that another one matches.
 pub fn covers(pattern: &str, other: &str) -> bool {
-    if pattern == other || begin_differently(pattern, other) {
-        return pattern == other;
+    if pattern == other {
+        return true;
     }
+    let Some((pattern, other)) = after_common_text(pattern, other) else { return false };
     let (pattern, other) = (parts(pattern), parts(other));
     let (mut at, mut of) = (0, 0);
     // The last `*`, and the position in the other pattern up to which it matches.
@@ -94,9 +97,10 @@ pub fn covers(pattern: &str, other: &str) -> bool {
 
 /// Whether there may be a text that both patterns match.
 pub fn overlap(one: &str, other: &str) -> bool {
-    if begin_differently(one, other) {
-        return false;
+    if one == other {
+        return true;
     }
+    let Some((one, other)) = after_common_text(one, other) else { return false };
     let (one, other) = (parts(one), parts(other));
     // By how much of `other` was matched: whether what was matched of `one` can match that too.
     let mut row = vec![true];

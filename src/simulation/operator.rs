@@ -78,6 +78,8 @@ impl SimulatedOperator {
             may_begin,
             metrics: Metrics::new(registry),
             event_metrics,
+            // A handful of resources take little memory, and each would be read anew at every step.
+            packing: None,
         });
         SimulatedOperator { controller: replications, accounts, backfills, brought: Mutex::default() }
     }

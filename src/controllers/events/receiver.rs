@@ -184,6 +184,7 @@ mod tests {
                 may_begin: Box::new(|| true),
                 metrics: Metrics::new(Registry::default()),
                 event_metrics: EventMetrics::default(),
+                packing: None,
             });
             let receiver = Receiver::new(controllers.replications.context);
             Scene { receiver, cloud, clock, queue, requests: RecentRequests::default(), may_delete }

@@ -1,7 +1,10 @@
 //! The bounded part of the exploration: every trace with one interference, and each mutant on the shortest trace that
 //! finds it. `cargo rig explore` goes further, and `cargo rig explore --mutants` searches for these traces.
 
+use std::num::NonZero;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::search::states;
 use super::*;
@@ -110,15 +113,30 @@ fn every_trace_of_two_backfills_with_one_interference_holds_every_property() {
 
 #[track_caller]
 fn holds_with_one_interference(chosen: fn(&Scene) -> bool) {
+    // Each thread takes the next scene, so that all processors explore until none is left.
+    let scenes = Mutex::new(SCENES.iter().filter(|scene| chosen(scene)).collect::<Vec<_>>());
+    let found = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(scene) = { scenes.lock().pop() } {
+                    let result = explore(scene, LIMITS, true);
+                    found.lock().push(result);
+                }
+            });
+        }
+    });
+    let found = found.into_inner();
+    assert_eq!(found.len(), SCENES.iter().filter(|scene| chosen(scene)).count());
     let mut stories: Vec<String> = Vec::new();
-    for scene in SCENES.iter().filter(|scene| chosen(scene)) {
-        let found = explore(scene, LIMITS, true);
+    for found in found {
         println!(
             "{}: {} states, {} transitions, {} runs, a property judged {} times, at most {} steps in a run",
-            scene.name, found.states, found.transitions, found.runs, found.judged, found.longest
+            found.scene, found.states, found.transitions, found.runs, found.judged, found.longest
         );
         stories.extend(found.failures.iter().map(ToString::to_string));
-        assert!(found.complete && found.states > 50, "{} has only {} states", scene.name, found.states);
+        assert!(found.complete && found.states > 50, "{} has only {} states", found.scene, found.states);
     }
     assert!(stories.is_empty(), "\n{}", stories.join("\n\n"));
 }

@@ -57,7 +57,7 @@ fn a_resource_takes_less_than_two_kilobytes_in_everything_that_is_kept_of_it() {
     // Decoded within: what of an object is dropped again does not count.
     let allocated = allocation_counter::measure(|| {
         let (index, memory, tracker) =
-            (Index::with_events(&[]), Memory::default(), ReconcileTracker::default());
+            (Index::with_events(&[], Some(PACKING)), Memory::default(), ReconcileTracker::default());
         let queue: Triggers<Guarded> = Triggers::new(12);
         queue.open();
         for number in 0..COUNT {

@@ -4,6 +4,7 @@ use kube::core::DeserializeGuard;
 
 use super::*;
 use crate::api::{AwsAccount, AwsAccountSpec};
+use crate::controllers::index::PACKING;
 use crate::controllers::index::tests::resource;
 use crate::replication::BucketAddress;
 use crate::replication::events::Lookup;
@@ -19,7 +20,7 @@ fn working_by(clock: Clock, resources: Vec<Guarded>, metrics: &EventMetrics) -> 
     let events = Events::new(Setup {
         settings: EventSettings { queues: vec![queue], ..EventSettings::default() },
         interval: Interval::default(),
-        index: Arc::new(Index::with_events(&[])),
+        index: Arc::new(Index::with_events(&[], Some(PACKING))),
         replications: Triggers::new(1),
         accounts: Triggers::new(1),
         clock,
