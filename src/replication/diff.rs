@@ -17,7 +17,7 @@ use crate::replication::configuration::{Configuration, Rule, RuleDestination, Ru
 use crate::replication::desired::{Desired, DesiredBucket, DesiredRole, ManagedRole};
 use crate::replication::observed::{Caller, Observed, ObservedBucket, ObservedRole, VersioningStatus};
 use crate::replication::resource_id::value_of;
-use crate::replication::step::{ABSENT, TRUST_POLICY};
+use crate::replication::step::{ABSENT, MISSING_ROLE, TRUST_POLICY};
 
 /// Every field in which AWS differs from the desired state, in the order in which it would be corrected. A part that
 /// could not be read has no differences.
@@ -66,7 +66,7 @@ fn role_differences(
 ) -> Vec<DriftEntry> {
     let ManagedRole { name, path: _, permissions_boundary, tags, trust, permissions } = role;
     let Some(held) = held else {
-        return vec![entry(AwsResource::Role, name, "arn".to_owned(), Some(arn), None)];
+        return vec![entry(AwsResource::Role, name, MISSING_ROLE.to_owned(), Some(arn), None)];
     };
     let mut found = Vec::new();
     found.extend(compare(&trust.to_value(), &held.trust).into_iter().map(|d| {

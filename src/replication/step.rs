@@ -17,6 +17,9 @@ use crate::replication::resource_id::{is_adopted, names_owner};
 /// The value that stands for nothing in `want` and `got` of a difference.
 pub const ABSENT: &str = "absent";
 
+/// The path of the difference of a role that does not exist, with its policy.
+pub const MISSING_ROLE: &str = "arn";
+
 /// How the path of a grant in a role's trust policy begins.
 pub const TRUST_POLICY: &str = "trustPolicy";
 
@@ -229,6 +232,8 @@ impl Step {
                 | (Step::PutRolePolicy { .. }, AwsResource::RolePolicy)
                 | (Step::PutBucketPolicy { .. }, AwsResource::DestinationBucketPolicy)
                 | (Step::PutReplication { .. }, AwsResource::ReplicationConfiguration) => true,
+                // A role without its policy is not the one that is wanted.
+                (Step::PutRolePolicy { .. }, AwsResource::Role) => path == MISSING_ROLE,
                 (Step::UpdateTrustPolicy { .. }, AwsResource::Role) => is_in_trust_policy(path),
                 (
                     Step::PutPermissionsBoundary { .. } | Step::DeletePermissionsBoundary { .. },

@@ -56,7 +56,7 @@ pub fn contents(input: &PlanInput<'_>) -> Contents {
             // The policy of an existing role is not read.
             _ if !is_managed => {}
             Some(Ok(policy)) => drop(held.insert(setting(AwsResource::RolePolicy, name), json_hash(policy))),
-            None => drop(held.insert(setting(AwsResource::RolePolicy, name), json_hash(&None::<Value>))),
+            None => drop(held.insert(setting(AwsResource::RolePolicy, name), absent_policy())),
             Some(Err(_)) => {}
         }
     }
@@ -119,7 +119,7 @@ pub fn written(step: &Step) -> Vec<(SettingHash, Option<u64>)> {
         // IAM may show the role before its policy.
         Step::CreateRole { role, .. } => vec![
             (setting(AwsResource::Role, role), None),
-            (setting(AwsResource::RolePolicy, role), Some(json_hash(&None::<Value>))),
+            (setting(AwsResource::RolePolicy, role), Some(absent_policy())),
         ],
         Step::UpdateTrustPolicy { role, .. }
         | Step::PutPermissionsBoundary { role, .. }
@@ -132,7 +132,7 @@ pub fn written(step: &Step) -> Vec<(SettingHash, Option<u64>)> {
             vec![(setting(AwsResource::RolePolicy, role), Some(json_hash(&policy)))]
         }
         Step::DeleteRolePolicy { role } => {
-            vec![(setting(AwsResource::RolePolicy, role), Some(json_hash(&None::<Value>)))]
+            vec![(setting(AwsResource::RolePolicy, role), Some(absent_policy()))]
         }
         Step::PutBucketPolicy { bucket, statements, .. } => {
             let content = json_hash(&json!({"Statement": statements}));
@@ -149,6 +149,11 @@ pub fn written(step: &Step) -> Vec<(SettingHash, Option<u64>)> {
 
 pub fn configuration_hash(held: Option<&Configuration>) -> u64 {
     json_hash(&held.map(Configuration::as_held))
+}
+
+/// The content of a role's policy where there is none.
+pub fn absent_policy() -> u64 {
+    json_hash(&None::<Value>)
 }
 
 fn role_hash(role: Option<&ObservedRole>) -> u64 {

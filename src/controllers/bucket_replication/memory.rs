@@ -107,10 +107,11 @@ impl MemoryEntries {
         (!left.is_zero()).then_some(left)
     }
 
-    /// Whether an object is older than the term, so that a former process may have written for it.
+    /// Whether an object is older than the term, so that a former process may have written for it. The API server gives the
+    /// second in which it was created, and a process may have led before in that second.
     fn is_older_than_term(&self, metadata: &ObjectMeta) -> bool {
         let created = metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
-        self.term_began.is_some_and(|(_, second)| created.is_none_or(|created| created < second))
+        self.term_began.is_some_and(|(_, second)| created.is_none_or(|created| created <= second))
     }
 
     /// Forgets the writes of more than a minute ago, also of resources that nothing happens to: the next check of one

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::api::DriftEntry;
 use crate::backoff::doubling;
-use crate::controllers::bucket_replication::contents::{Contents, Replaced, hash};
+use crate::controllers::bucket_replication::contents::{Contents, Replaced, absent_policy, hash};
 use crate::replication::observed::SHOWN_AFTER;
 use crate::replication::setting_hash::{SettingHash, setting_of};
 
@@ -53,6 +53,8 @@ struct WrittenSetting {
     seen: bool,
     /// Since when AWS shows the old state again.
     back: Option<Instant>,
+    /// When the last write took away a policy that nobody had read: any policy there may be that one.
+    removed_unread: Option<Instant>,
 }
 
 /// The state that a check found.
@@ -69,7 +71,7 @@ pub struct ShownState<'a> {
 
 impl WrittenSetting {
     fn is_empty(&self) -> bool {
-        self.before.is_empty() && self.differences.is_empty()
+        self.before.is_empty() && self.differences.is_empty() && self.removed_unread.is_none()
     }
 
     /// How much longer an old answer is expected, if this may be one.
@@ -88,7 +90,10 @@ impl WrittenSetting {
         // An answer from before a write shows, of its setting, only differences that were corrected. An answer that shows
         // more is newer, and the corrected ones have come back.
         let corrected: Option<Vec<Instant>> = found.iter().map(of).collect();
-        let at = replaced.map(|(_, at)| *at).max(corrected.and_then(|times| times.into_iter().max()));
+        let is_there = content.is_some_and(|content| *content != absent_policy());
+        let unread = self.removed_unread.filter(|_| is_there && (differs || !shown.drift));
+        let corrected = corrected.and_then(|times| times.into_iter().max());
+        let at = replaced.map(|(_, at)| *at).max(corrected).max(unread);
         let Some(at) = at else {
             (self.seen, self.back) = (true, None);
             return None;
@@ -124,6 +129,7 @@ impl RecentWrites {
         }
         for Replaced { setting, before, after } in replaced {
             let setting = self.written(*setting, now);
+            setting.removed_unread = (before.is_none() && *after == Some(absent_policy())).then_some(now);
             // The present state is no old one, although a write replaced it once.
             setting.before.retain(|(held, _)| Some(*held) != *before && Some(*held) != *after);
             setting
@@ -229,6 +235,7 @@ impl RecentWrites {
         self.settings.retain(|_, setting| {
             setting.before.retain(is_recent);
             setting.differences.retain(is_recent);
+            setting.removed_unread.take_if(|at| now.duration_since(*at) >= SHOWN_AFTER);
             !setting.is_empty()
         });
         self.unsure_since.take_if(|since| now.duration_since(*since) >= SHOWN_AFTER);
@@ -266,9 +273,13 @@ impl RecentWrites {
                 let (mut before, mut differences) = (ages(&held.before), ages(&held.differences));
                 before.sort_unstable();
                 differences.sort_unstable();
-                (setting, before, differences, held.seen, held.back.as_ref().map(age))
+                let removed = held.removed_unread.as_ref().map(age);
+                let removed = removed.filter(|age| *age < SHOWN_AFTER.as_secs());
+                (setting, before, differences, removed, held.seen, held.back.as_ref().map(age))
             })
-            .filter(|(_, before, differences, ..)| !before.is_empty() || !differences.is_empty())
+            .filter(|(_, before, differences, removed, ..)| {
+                !before.is_empty() || !differences.is_empty() || removed.is_some()
+            })
             .collect();
         format!("{settings:?} {:?}", self.unsure_since.as_ref().map(age))
     }
@@ -278,6 +289,7 @@ impl RecentWrites {
 mod tests {
     use super::*;
     use crate::api::AwsResource;
+    use crate::replication::setting_hash::setting;
 
     fn absent(path: &str) -> DriftEntry {
         DriftEntry {
@@ -313,6 +325,30 @@ mod tests {
         }
         assert_eq!(writes.unsettled(&shown(&found), at(start, 60)), None, "it is drift then");
         assert!(writes.is_empty());
+    }
+
+    #[test]
+    fn a_policy_where_one_was_taken_away_unread_may_be_that_one() {
+        let (mut writes, start) = (RecentWrites::default(), Instant::now());
+        let policy = setting(AwsResource::RolePolicy, "orders-role");
+        let removed = Replaced { setting: policy, before: None, after: Some(absent_policy()) };
+        let shows =
+            |content: u64, drift| ShownState { contents: [(policy, content)].into(), drift, ..shown(&[]) };
+        writes.record([].iter(), &[removed], start);
+        assert!(
+            writes.unsettled(&shows(7, false), at(start, 1)).is_some(),
+            "the spec asks for that role again"
+        );
+        assert_eq!(writes.unsettled(&shows(7, true), at(start, 1)), None, "nothing relies on it");
+        assert!(writes.unsettled(&shows(7, false), at(start, 59)).is_some());
+        assert_eq!(writes.unsettled(&shows(7, false), at(start, 60)), None);
+        assert!(writes.is_empty());
+
+        writes.record([].iter(), &[removed], start);
+        assert_eq!(writes.unsettled(&shows(absent_policy(), false), at(start, 1)), None, "it is gone");
+        let written = Replaced { before: Some(absent_policy()), after: Some(7), ..removed };
+        writes.record([].iter(), &[written], at(start, 2));
+        assert_eq!(writes.unsettled(&shows(7, false), at(start, 3)), None, "the operator wrote it");
     }
 
     #[test]

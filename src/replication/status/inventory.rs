@@ -132,7 +132,12 @@ impl StatusBuilder<'_> {
     /// The former roles that still exist, or may.
     pub fn former_roles(&self) -> Vec<String> {
         if !self.reads_where_it_acted() {
-            return self.context.previous.former_roles.clone();
+            // The status goes on naming the role that it named. A role that is made beside it is named here.
+            let previous = self.context.previous;
+            let named = previous.role.as_ref().map(|role| &role.arn);
+            let made = self.made_role().filter(|arn| named != Some(arn));
+            let all: BTreeSet<String> = previous.former_roles.iter().cloned().chain(made).collect();
+            return all.into_iter().collect();
         }
         let observed = self.input.observed;
         let id = self.input.replication.id;
@@ -158,6 +163,14 @@ impl StatusBuilder<'_> {
         all.into_iter().collect()
     }
 
+    /// ARN of the role that this check made, or may have made.
+    fn made_role(&self) -> Option<String> {
+        let failed = self.outcome.failed.iter().map(|(step, _)| step);
+        let mut tried = self.outcome.done.iter().chain(failed);
+        let is_tried = tried.any(|step| matches!(step, Step::CreateRole { .. }));
+        is_tried.then(|| self.input.desired.role.arn(&self.input.observed.caller))
+    }
+
     /// The role as far as it exists, or may. One whose creation failed stays named: the next try would otherwise name it
     /// again before it writes, and each try would cost two writes of the status.
     pub fn role_status(&self) -> Option<RoleStatus> {
@@ -169,8 +182,7 @@ impl StatusBuilder<'_> {
         let desired = &self.input.desired.role;
         let done = |is: fn(&Step) -> bool| self.outcome.done.iter().any(is);
         let may_be_done = |is: fn(&Step) -> bool| done(is) || self.may_be_done(is);
-        let creates = |step: &Step| matches!(step, Step::CreateRole { .. });
-        let created = done(creates) || self.outcome.failed.iter().any(|(step, _)| creates(step));
+        let created = self.made_role().is_some();
         let (arn, is_own) = match &observed.role {
             Ok(Some(role)) => {
                 // A role that was adopted has this resource's tags now; one that was only read may be anyone's.

@@ -103,7 +103,7 @@ impl Property {
                 "A role or configuration that someone else made is not written, replaced or deleted without adoptionPolicy: Adopt, and one that was adopted is deleted only while that is set."
             }
             Property::Coverage => {
-                "No write of the operator takes from a rule in AWS a permission of its role or of its destination, and none puts a rule in place before them. Each rule is judged by itself."
+                "No write of the operator takes from a rule in AWS a permission of its role or of its destination, and none puts a rule in place before them. Each rule is judged by itself. A rule that was applied before is restored also while nobody in its destination's account trusts the operator, so that the policy there is not known."
             }
             Property::Others => {
                 "Statements, tags and finalizers of others survive every write, where the operator had read them before it."
@@ -214,6 +214,16 @@ pub struct Need {
     by: Option<String>,
     action: &'static str,
     on: String,
+}
+
+impl Need {
+    /// Whether a policy is to allow it that the operator can neither read nor write: nobody there trusts the operator.
+    pub fn is_out_of_reach(&self, world: &World) -> bool {
+        let bucket = self.by.as_ref().and_then(|bucket| world.buckets.get(bucket));
+        bucket.is_some_and(|bucket| {
+            bucket.account_id != world.own_account && !world.trusting_accounts.contains(&bucket.account_id)
+        })
+    }
 }
 
 /// The permissions that the rules of a bucket's configuration need and lack, with what shows it.

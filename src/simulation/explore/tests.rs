@@ -466,3 +466,59 @@ fn a_deletion_that_may_not_read_the_configuration_leaves_what_it_replicates_with
 fn a_resource_that_wrote_nothing_is_deleted_although_its_source_may_not_be_read() {
     assert_holds("accounts; idle.1 names-other-account");
 }
+
+#[test]
+fn a_role_that_was_made_without_its_policy_is_not_in_sync() {
+    for trace in [
+        "one-account; orders/PutReplication(orders).1 deletes-role; orders/PutRolePolicy(orders-role).2 fails",
+        "lease; orders/PutReplication(orders).1 deletes-role; orders/CreateRole(orders-role).2 moves-lease",
+    ] {
+        assert_holds(trace);
+    }
+}
+
+#[test]
+fn a_role_that_was_made_while_the_sources_owner_was_not_confirmed_is_deleted_too() {
+    assert_holds(
+        "renamed; idle.2 renames-role; orders/Observe.2 is-denied-s3:GetBucketVersioning; orders/CreateRole(orders-role-2).1 renames-role-again",
+    );
+}
+
+#[test]
+fn a_role_whose_policy_was_taken_away_a_moment_ago_is_not_put_into_the_configuration_again() {
+    assert_holds(
+        "renamed; idle.2 renames-role; orders/DeleteRolePolicy(orders-role).1 renames-role-back; orders/Observe.3 answers-stale",
+    );
+}
+
+#[test]
+fn a_leader_does_not_forget_what_the_former_one_made_in_the_second_in_which_the_resource_was_created() {
+    assert_holds(
+        "lease; orders/PutReplication(orders).1 moves-lease; orders/PutReplication(orders).1 deletes-role",
+    );
+}
+
+#[test]
+fn what_the_user_released_is_no_remainder_of_a_resource_of_the_same_name() {
+    for trace in [
+        "deleted; idle.2 deletes; idle.2 retains; idle.3 creates-again",
+        "one-account; orders/PutReplication(orders).1 replaces-resource; orders/PutReplication(orders).1 deletes-role",
+    ] {
+        assert_holds(trace);
+    }
+}
+
+#[test]
+fn a_write_that_was_announced_and_not_made_is_made_within_a_minute() {
+    for trace in [
+        "every-field; orders/SetStatus.2 edits-rules; orders/SetStatus.3 loses-answer",
+        "untrusted; idle.2 stops-trusting; idle.2 removes-configuration; orders/SetStatus.3 loses-answer",
+    ] {
+        assert_holds(trace);
+    }
+}
+
+#[test]
+fn a_rule_that_was_applied_is_restored_while_nobody_in_its_account_trusts_the_operator() {
+    assert_holds("untrusted; idle.2 stops-trusting; idle.2 deletes-role; idle.2 removes-configuration");
+}

@@ -235,6 +235,9 @@ impl Run {
                 if !adopts(object) {
                     self.ghost.adopting.remove(*name);
                 }
+                if self.ghost.left_by_word.contains(*name) {
+                    self.ghost.released.insert(check.facts.uid.clone());
+                }
             }
             if result.is_ok() && self.knows(check) {
                 self.judged += 1;
@@ -260,10 +263,11 @@ impl Run {
     }
 
     /// Whether a check that has just ended can know that AWS is as it says. Within a minute after a write of the operator it
-    /// may take what someone else changed for an old answer, unless it has corrected it.
+    /// may take what someone else changed for an old answer, unless it has corrected it. A write that was announced may have
+    /// been made.
     fn knows(&self, check: &Check) -> bool {
         let Facts { seen, wrote, overtaken, disturbed, misled, deletes, .. } = &check.facts;
-        let is_sure = *wrote || !self.may_answer_stale();
+        let is_sure = *wrote || !(self.may_answer_stale() || self.may_show_later(check.resource));
         let is_undisturbed = !(check.stale || *overtaken || *disturbed || *misled || *deletes);
         seen.is_some() && is_sure && is_undisturbed
     }

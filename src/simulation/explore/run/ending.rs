@@ -163,7 +163,7 @@ impl Run {
     /// another one is the user's.
     fn uids_to_answer_for(&self, name: &str) -> impl Iterator<Item = &String> {
         let all = self.ghost.uids.get(name).into_iter().flatten();
-        all.filter(|uid| !self.ghost.stripped.contains(*uid))
+        all.filter(|uid| !self.ghost.released.contains(*uid))
     }
 
     fn remains_of(&self, uid: &str, name: &str) -> Option<Violation> {
@@ -191,7 +191,7 @@ impl Run {
         }
         let sid = bucket_policy::sid(&[NAMESPACE, name, name]);
         // A statement names no UID: it may be one of an object that lost its finalizer.
-        let is_one = self.ghost.uids.get(name).is_none_or(|uids| uids.is_disjoint(&self.ghost.stripped));
+        let is_one = self.ghost.uids.get(name).is_none_or(|uids| uids.is_disjoint(&self.ghost.released));
         let holds = |bucket: &SimulatedBucket| {
             statements(bucket.policy.as_ref()).iter().any(|statement| has_sid(statement, &sid))
         };
@@ -199,10 +199,14 @@ impl Run {
         bucket.and_then(|(bucket, _)| left(format!("a statement of it in the policy of bucket {bucket}")))
     }
 
-    /// Whether the configuration of a bucket stays after the deletion of a resource: it took the place of someone's,
-    /// and `adoptionPolicy` is no longer `Adopt`.
+    /// Whether the configuration of a bucket stays after the deletion of a resource: it is the user's, or took the place of
+    /// someone's, and `adoptionPolicy` is not, or no longer, `Adopt`.
     fn stays(&self, bucket: &String, name: &str) -> bool {
-        self.ghost.adopted.contains(bucket) && !self.ghost.adopting.contains(name)
+        let is_users = match self.ghost.writers.get(bucket) {
+            Some(Writer::Resource(uid)) => self.ghost.released.contains(uid),
+            Some(Writer::Someone) | None => false,
+        };
+        (is_users || self.ghost.adopted.contains(bucket)) && !self.ghost.adopting.contains(name)
     }
 
     /// The ARNs of the roles that the configurations that stay name.

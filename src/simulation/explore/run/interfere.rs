@@ -194,7 +194,7 @@ impl Run {
             "removes-configuration" => {
                 self.ghost.writers.remove("orders");
             }
-            "strips-finalizer" | "replaces-resource" => self.ghost.stripped.extend(uid),
+            "strips-finalizer" | "replaces-resource" => self.ghost.released.extend(uid),
             _ => {}
         }
         let before = self.hashes;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::api::{BucketReplication, ManagementPolicy};
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::explore::properties::{
-    Property, Violation, adopts, forbidden, forbids, has_sid, is_owned, lacks, leaves_aws_alone,
+    Need, Property, Violation, adopts, forbidden, forbids, has_sid, is_owned, lacks, leaves_aws_alone,
     owner_before, statements, violated,
 };
 use crate::simulation::explore::run::{Check, Facts, Live, PolicyWrite, Run, Writer};
@@ -265,7 +265,9 @@ impl Run {
             }
             if !actor.disturbed {
                 let lacked = lacks(before, name);
-                let lacking = lacks(after, name).into_iter().find(|(need, _)| !lacked.contains_key(need));
+                let is_restored = |need: &Need| was_applied(actor.object) && need.is_out_of_reach(after);
+                let is_new = |need: &Need| !lacked.contains_key(need) && !is_restored(need);
+                let lacking = lacks(after, name).into_iter().find(|(need, _)| is_new(need));
                 found.extend(lacking.map(|(_, why)| {
                     violated(Property::Coverage, format!("after the operator's write ({call}), {why}"))
                 }));
@@ -308,6 +310,12 @@ impl Run {
             violated(Property::Once, detail)
         })
     }
+}
+
+/// Whether the status says that the present spec was applied.
+fn was_applied(object: &BucketReplication) -> bool {
+    let status = object.status.as_ref().filter(|status| status.applied_hash.is_some());
+    status.is_some_and(|status| status.observed_generation == object.metadata.generation)
 }
 
 /// Whether the spec, as the check, the API server or the watch has it, lets the operator write nothing.

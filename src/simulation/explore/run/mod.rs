@@ -178,9 +178,9 @@ struct Ghost {
     /// The UIDs of the objects that ever had the name of a resource.
     uids: BTreeMap<String, BTreeSet<String>>,
     accounts_seen: bool,
-    /// The UIDs of resources that lost their finalizer to a user, until the operator puts it back: what is left of them in
-    /// AWS is the user's.
-    stripped: BTreeSet<String>,
+    /// The UIDs of resources of which all that is left in AWS is the user's: they lost their finalizer to a user, and the
+    /// operator has not put it back; or they are gone, and the user's word was to leave everything.
+    released: BTreeSet<String>,
     /// The last spec of each resource, by name.
     left_by_word: BTreeSet<String>,
     /// Resources whose last spec lets them take over what someone else made, by name.
@@ -452,7 +452,7 @@ impl Run {
                 if let Some(metadata) = object.as_ref().map(|object| &object.metadata) {
                     let uid = metadata.uid.clone().unwrap_or_default();
                     if metadata.finalizers.iter().flatten().any(|held| held == FINALIZER) {
-                        self.ghost.stripped.remove(&uid);
+                        self.ghost.released.remove(&uid);
                     }
                     self.ghost.uids.entry((*name).to_owned()).or_default().insert(uid);
                 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::runtime::clock::Clock;
 use crate::simulation::cloud::Former;
 use crate::simulation::explore::run::Run;
 use crate::simulation::hook::Call;
@@ -42,6 +43,15 @@ impl Run {
     pub(super) fn may_answer_stale(&self) -> bool {
         let since = self.clock.elapsed().saturating_sub(self.last_write);
         self.before_last_write != self.hashes.0 && since < STALE
+    }
+
+    /// Whether the status of a resource says that its configuration was put within the last minute, or was to be.
+    pub(super) fn may_show_later(&self, resource: usize) -> bool {
+        let object = self.objects.get(resource).and_then(Option::as_ref);
+        let status = object.and_then(|object| object.status.as_ref());
+        let Some(configured) = status.and_then(|status| status.configured_at.as_ref()) else { return false };
+        let age = Clock::Simulated(self.clock.clone()).timestamp().duration_since(configured.0);
+        Duration::try_from(age).is_ok_and(|age| age < STALE)
     }
 }
 
