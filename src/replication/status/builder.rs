@@ -333,6 +333,15 @@ impl<'a> StatusBuilder<'a> {
         Some(ConditionDraft::new(about, ReadyStatus::Unknown, reason, list(messages.into_iter())))
     }
 
+    /// The reads that failed of parts that may differ, and that no refusal is about.
+    fn unread_parts(&self) -> impl Iterator<Item = &'a Failure> + use<'a> {
+        let observed = self.input.observed;
+        let buckets = std::iter::once(&observed.source).chain(observed.destinations.values());
+        let versioning = buckets.filter_map(|bucket| bucket.versioning.as_ref().err());
+        let policies = observed.bucket_policies.values().filter_map(|policy| policy.as_ref().err());
+        versioning.chain(policies).chain(self.unread_object_lock())
+    }
+
     pub fn in_sync(&self) -> ConditionDraft {
         let about = ConditionType::InSync;
         let refused = self.plan.refusal().map(|refusal| (refusal.reason, refusal.message.clone()));
@@ -340,10 +349,10 @@ impl<'a> StatusBuilder<'a> {
             return match refused {
                 // A part that could not be read may differ.
                 Some((reason, message)) => ConditionDraft::new(about, ReadyStatus::Unknown, reason, message),
-                None => {
+                None => self.unread(about, self.unread_parts()).unwrap_or_else(|| {
                     let message = "nothing in AWS differs from the spec";
                     ConditionDraft::new(about, ReadyStatus::True, Reason::Applied, message)
-                }
+                }),
             };
         }
         if self.plan.drift {

@@ -522,3 +522,10 @@ fn a_write_that_was_announced_and_not_made_is_made_within_a_minute() {
 fn a_rule_that_was_applied_is_restored_while_nobody_in_its_account_trusts_the_operator() {
     assert_holds("untrusted; idle.2 stops-trusting; idle.2 deletes-role; idle.2 removes-configuration");
 }
+
+#[test]
+fn versioning_that_could_not_be_read_is_unknown_beside_ready_and_never_in_sync() {
+    assert_holds(
+        "one-account; orders/SetStatus.2 suspends-versioning; orders/Observe.2 is-denied-s3:GetBucketVersioning",
+    );
+}

@@ -103,9 +103,19 @@ impl Asking<'_> {
             if account_id != owner {
                 return Some(format!("bucket {name} belongs to account {account_id} and not to {owner}"));
             }
-            let is_versioned = *versioning == VersioningStatus::Enabled;
+            let is_versioned = *versioning == VersioningStatus::Enabled || self.leaves_versioning_open();
             (!is_versioned).then(|| format!("versioning of bucket {name} is {}", versioning.as_str()))
         })
+    }
+
+    /// Whether the status says that versioning could not be read. `Ready` may go on beside that, because all was applied
+    /// before, and `InSync` may not.
+    fn leaves_versioning_open(&self) -> bool {
+        let conditions = self.object["status"]["conditions"].as_array().into_iter().flatten();
+        let says = |kind: &str, status: &str| {
+            conditions.clone().any(|held| held["type"] == kind && held["status"] == status)
+        };
+        says("VersioningReady", "Unknown") && !says("InSync", "True")
     }
 
     /// The ARN of the role that the spec names.

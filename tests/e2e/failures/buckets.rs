@@ -167,7 +167,7 @@ async fn mfa_delete_keeps_the_operator_from_enabling_versioning() -> Result<()> 
 }
 
 #[tokio::test]
-async fn a_denied_read_of_versioning_leaves_one_condition_unknown() -> Result<()> {
+async fn versioning_that_may_not_be_read_is_unknown_and_nothing_is_said_to_be_in_sync() -> Result<()> {
     let Scene { world, operator: _operator, .. } = impatient("unread").empty().await?;
     let (source, destination) =
         (world.bucket("us-east-1").await?, world.versioned_bucket("eu-west-1").await?);
@@ -180,10 +180,14 @@ async fn a_denied_read_of_versioning_leaves_one_condition_unknown() -> Result<()
     let text = message(status, "VersioningReady");
     assert!(text.contains("s3:GetBucketVersioning") && text.contains(&destination), "{text}");
     assert_eq!(status["destinations"][0]["versioning"], "Unknown");
+    assert_eq!(condition(status, "InSync").context("InSync")?["status"], "Unknown", "it may be suspended");
+    assert!(message(status, "InSync").contains(&destination));
 
     world.proxy.remove_faults();
     let found = check_now(&world, "orders").await?;
-    assert_eq!(condition(&found["status"], "VersioningReady").context("VersioningReady")?["status"], "True");
+    for about in ["VersioningReady", "InSync"] {
+        assert_eq!(condition(&found["status"], about).context(about)?["status"], "True");
+    }
     Ok(())
 }
 
