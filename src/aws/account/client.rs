@@ -114,7 +114,8 @@ impl AwsClient {
         signed_as!(&self.session, self.clients.s3control(region), aws_sdk_s3control)
     }
 
-    /// Makes a call, as [`AccountClients::call`] does, and drops the session where AWS no longer accepts it.
+    /// Makes a call, as [`AccountClients::call`] does, and drops the session, or loads the operator's own credentials again,
+    /// where AWS no longer accepts them.
     pub(crate) fn call<'a, T, E>(
         &'a self,
         operation: Operation<'a>,
@@ -127,8 +128,11 @@ impl AwsClient {
         let call = self.clients.call(operation, request);
         async move {
             let result = call.await;
-            if let (Some(session), Err(failure)) = (&self.session, &result) {
-                session.held.failed(failure).await;
+            if let Err(failure) = &result {
+                match &self.session {
+                    Some(session) => session.held.failed(failure).await,
+                    None => self.clients.own_credentials_failed(failure).await,
+                }
             }
             result
         }

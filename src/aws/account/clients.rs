@@ -202,6 +202,11 @@ impl AccountClients {
             result
         }
     }
+
+    /// Reports the failure of a call that the operator's own credentials signed.
+    pub async fn own_credentials_failed(&self, failure: &Failure) {
+        self.environment.failed(failure, std::time::Instant::now()).await;
+    }
 }
 
 fn partition(account: &str, client: &str) -> RetryPartition {
