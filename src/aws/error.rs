@@ -10,6 +10,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::iam::partition::is_region;
+use crate::replication::failure::refuses_account;
 use crate::replication::{Failure, FailureClass};
 
 /// The header in which S3 names a bucket's Region, in successes and in redirects alike.
@@ -239,11 +240,13 @@ fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
         | "InvalidSignatureException"
         | "UnrecognizedClientException"
         | "TokenRefreshRequired"
+        | "InvalidSecurity"
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException" => FailureClass::Credentials,
-        "AccessDenied" | "AccessDeniedException" | "AllAccessDisabled" | "UnauthorizedOperation" => {
+        "AccessDenied" | "AccessDeniedException" | "NotAuthorized" | "UnauthorizedOperation" => {
             FailureClass::Denied
         }
+        _ if refuses_account(code) => FailureClass::Denied,
         // It is about the connection, not the request, although S3 sends 400.
         "RequestTimeout" => FailureClass::Unavailable,
         _ => match status {
@@ -384,6 +387,10 @@ mod tests {
         assert_eq!(classify("", Some(308), ""), FailureClass::WrongRegion);
         assert_eq!(classify("InvalidIdentityToken", Some(400), ""), FailureClass::Credentials);
         assert_eq!(classify("RequestThrottledException", Some(400), ""), FailureClass::Throttled);
+        assert_eq!(classify("InvalidSecurity", Some(403), ""), FailureClass::Credentials);
+        for refused in ["NotAuthorized", "SubscriptionRequiredException", "OptInRequired", "AccountProblem"] {
+            assert_eq!(classify(refused, Some(400), ""), FailureClass::Denied, "{refused}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::replication::backfill::preconditions::source_of;
 use crate::replication::backfill::request::{description, job_request, token};
 use crate::replication::backfill::status::{with_intent, with_job_id, with_source_and_role};
 use crate::replication::backfill::{Intent, job_verdict, polling, role};
-use crate::replication::missing_boundary::missing_boundary;
+use crate::replication::refused_role_write::refused_role_write;
 use crate::replication::{Caller, Failure, FailureClass};
 use crate::runtime::action::Action;
 
@@ -242,7 +242,8 @@ async fn prepare_role<C: Cloud, K: Cluster>(
         for step in stage {
             require_leading(cx)?;
             let done = cx.shared.cloud.execute(clients, step).await;
-            done.map_err(|failure| match missing_boundary(step, &failure, account) {
+            let boundary = desired.permissions_boundary.as_deref();
+            done.map_err(|failure| match refused_role_write(step, &failure, boundary, account) {
                 Some(refusal) => Stop::from(refusal),
                 None => failure.into(),
             })?;

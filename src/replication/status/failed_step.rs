@@ -9,11 +9,12 @@ use crate::api::{ConditionType, Reason};
 use crate::iam::bucket_policy::{deleted_principals, named_principals};
 use crate::replication::bucket::{meant_principals, refused_principals_message};
 use crate::replication::configuration::{Configuration, Rule};
+use crate::replication::desired::DesiredRole;
 use crate::replication::failure::{Failure, FailureClass};
-use crate::replication::missing_boundary::missing_boundary;
 use crate::replication::outcome::Outcome;
 use crate::replication::plan::PlanInput;
 use crate::replication::refusal::Refusal;
+use crate::replication::refused_role_write::refused_role_write;
 use crate::replication::status::context::StatusContext;
 use crate::replication::status::truncate::list;
 use crate::replication::step::Step;
@@ -95,13 +96,13 @@ impl FailedStep<'_> {
             (Step::CreateRole { .. }, FailureClass::Conflict) if self.is_taken_by_another_case() => {
                 Reason::ForeignRole
             }
-            (_, class) => self.missing_boundary().map_or(class.reason(), |refusal| refusal.reason),
+            (_, class) => self.refused_role_write().map_or(class.reason(), |refusal| refusal.reason),
         }
     }
 
     pub fn message(&self) -> String {
         let answer = self.failure.answer();
-        if let Some(refusal) = self.missing_boundary() {
+        if let Some(refusal) = self.refused_role_write() {
             return refusal.message;
         }
         match (self.step, self.failure.class) {
@@ -181,7 +182,11 @@ impl FailedStep<'_> {
             && role_ready.is_some_and(|c| c.status == "False" && c.message.contains(TAKEN))
     }
 
-    fn missing_boundary(&self) -> Option<Refusal> {
-        missing_boundary(self.step, self.failure, self.input.account())
+    fn refused_role_write(&self) -> Option<Refusal> {
+        let boundary = match &self.input.desired.role {
+            DesiredRole::Managed(role) => role.permissions_boundary.as_deref(),
+            DesiredRole::Existing { .. } => None,
+        };
+        refused_role_write(self.step, self.failure, boundary, self.input.account())
     }
 }

@@ -283,6 +283,50 @@ fn an_imposed_boundary_that_does_not_exist_is_named_with_its_account() {
 }
 
 #[test]
+fn a_denied_write_of_a_role_names_the_field_of_the_boundary_that_may_be_missing() {
+    let (boundary, imposed) =
+        ("arn:aws:iam::111122223333:policy/own", "arn:aws:iam::111122223333:policy/imposed");
+    let detail = "User: u is not authorized to perform: iam:CreateRole on resource: r because no identity-based policy allows the iam:CreateRole action";
+    let message = |account: Option<serde_json::Value>, boundary: Option<&str>, detail: &str| {
+        let mut case = empty(quickstart());
+        case.spec.role.as_mut().unwrap().permissions_boundary = boundary.map(str::to_owned);
+        case.accounts.source = account.map(|roles| {
+            let spec =
+                json!({"accountId": "111122223333", "sources": ["*"], "destinations": ["*"], "roles": roles});
+            crate::replication::Account { name: "prod".into(), spec: serde_json::from_value(spec).unwrap() }
+        });
+        let failure = coded(FailureClass::Denied, "iam:CreateRole", "r", ("AccessDenied", detail));
+        let report = fails(&case, |step| matches!(step, Step::CreateRole { .. }), failure);
+        assert_eq!(report.reason, Reason::AccessDenied);
+        assert!(ready(&report).contains("allow iam:CreateRole on r"), "{}", ready(&report));
+        ready(&report).to_owned()
+    };
+    for (account, boundary, hint) in [
+        (None, None, "set role.permissionsBoundary to that boundary"),
+        (
+            None,
+            Some(boundary),
+            "another permissions boundary than arn:aws:iam::111122223333:policy/own, correct role.permissionsBoundary",
+        ),
+        (Some(json!({})), None, "set roles.permissionsBoundary of AwsAccount prod to that boundary"),
+        (
+            Some(json!({"permissionsBoundary": imposed})),
+            None,
+            "than arn:aws:iam::111122223333:policy/imposed, correct roles.permissionsBoundary of AwsAccount prod",
+        ),
+    ] {
+        let message = message(account, boundary, detail);
+        assert!(message.contains(hint), "{message}");
+    }
+    let denied = "User: u is not authorized to perform: iam:CreateRole on resource: r with an explicit deny in a service control policy";
+    let case = {
+        let failure = coded(FailureClass::Denied, "iam:CreateRole", "r", ("AccessDenied", denied));
+        fails(&empty(quickstart()), |step| matches!(step, Step::CreateRole { .. }), failure)
+    };
+    assert!(!ready(&case).contains("permissionsBoundary"), "AWS names the culprit: {}", ready(&case));
+}
+
+#[test]
 fn a_role_that_is_there_by_another_case_is_foreign_once_a_second_check_did_not_find_it() {
     let mut case = empty(quickstart());
     let taken = || coded(FailureClass::Conflict, "iam:CreateRole", "r", ("EntityAlreadyExists", "exists"));
