@@ -71,17 +71,17 @@ impl Environment {
         &self.0.own_keys
     }
 
-    /// Loads the credentials again before the next call: AWS refused those that are held.
-    pub fn reload(&self) {
-        self.0.refused.store(true, Ordering::Release);
-    }
-
-    /// Reports the failure of a call that these credentials signed. Those of IRSA, Pod Identity and a node are a session
-    /// too, and an administrator may have revoked it.
+    /// Reports the failure of a call that these credentials signed: they are loaded again before the next call where AWS
+    /// refused them. New ones may be there already, of a rotated Secret for example. Those of IRSA, Pod Identity and a node
+    /// are a session too, and an administrator may have revoked it.
     pub async fn failed(&self, failure: &Failure, now: Instant) {
-        let is_denied = failure.class == FailureClass::Denied;
-        if is_denied && self.0.doubts.arise(failure.action.to_string(), failure, now).await {
-            self.reload();
+        let are_refused = match failure.class {
+            FailureClass::Credentials => true,
+            FailureClass::Denied => self.0.doubts.arise(failure.action.to_string(), failure, now).await,
+            _ => false,
+        };
+        if are_refused {
+            self.0.refused.store(true, Ordering::Release);
         }
     }
 
@@ -131,7 +131,7 @@ mod tests {
         let (environment, start) = (Environment::default(), Instant::now());
         assert_eq!(serves(&environment, "first", start).await, "first");
         assert_eq!(serves(&environment, "second", start).await, "first");
-        environment.reload();
+        environment.failed(&failure(FailureClass::Credentials, "ExpiredToken"), start).await;
         assert_eq!(serves(&environment, "second", start).await, "first", "they were loaded a moment ago");
         let later = start + RELOAD_PAUSE;
         assert_eq!(serves(&environment, "second", later).await, "second");
@@ -139,8 +139,12 @@ mod tests {
         assert_eq!(serves(&environment, "third", later + RELOAD_PAUSE).await, "second");
     }
 
+    fn failure(class: FailureClass, code: &str) -> Failure {
+        Failure { code: code.to_owned(), ..Failure::new(class, "s3:GetBucketVersioning", "orders", "") }
+    }
+
     fn denied(action: &'static str, code: &str) -> Failure {
-        Failure { code: code.to_owned(), ..Failure::new(FailureClass::Denied, action, "orders", "") }
+        Failure { action: action.into(), ..failure(FailureClass::Denied, code) }
     }
 
     #[tokio::test]
