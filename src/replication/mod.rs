@@ -31,6 +31,7 @@ pub mod resource;
 pub mod resource_id;
 pub mod set_aside;
 pub mod setting_hash;
+pub mod settling_role;
 pub mod status;
 pub mod step;
 
