@@ -307,7 +307,10 @@ fn steady(text: &str) -> String {
         let core = word.trim_matches(|c: char| "()[]{}<>\"'.,;".contains(c));
         let (label, rest) = core.split_once([':', '=']).unwrap_or((core, ""));
         let label = label.to_ascii_lowercase();
-        let names_id = matches!(label.as_str(), "requestid" | "hostid" | "request-id" | "host-id")
+        // The SDK writes `aws_request_id`, and S3's second id is `s3_extended_request_id`.
+        let plain: String = label.chars().filter(char::is_ascii_alphanumeric).collect();
+        let names_id = plain.ends_with("requestid")
+            || plain.ends_with("hostid")
             || (label == "id" && matches!(previous.as_str(), "request" | "host"));
         let varies = if id_follows || is_time(core) {
             core
@@ -360,9 +363,11 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aws_credential_types::provider::error::CredentialsError;
     use aws_sdk_s3::error::ErrorMetadata;
     use aws_sdk_s3::operation::get_bucket_replication::GetBucketReplicationError;
     use aws_sdk_s3::primitives::SdkBody;
+    use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 
     use super::*;
 
@@ -440,6 +445,10 @@ mod tests {
                 "Failed (RequestId: …; HostId: …).",
             ),
             ("requestId=TX6N0QYS failed", "requestId=… failed"),
+            (
+                "Error { code: \"AccessDenied\", aws_request_id: \"6f9f1f2a\", s3_extended_request_id: \"Uuag1Lu/C1\" }",
+                "Error { code: \"AccessDenied\", aws_request_id: \"…\", s3_extended_request_id: \"…\" }",
+            ),
             (
                 "expired: 20261123T101112Z is before (20261123T104612Z - 15 min.)",
                 "expired: … is before (… - 15 min.)",
@@ -545,6 +554,30 @@ mod tests {
                 assert!(!refused(code, region).contains("enabled"), "{code} {region}");
             }
         }
+    }
+
+    /// The SDK puts the id of the request into the text of an error that the service has no type for.
+    #[test]
+    fn a_source_of_credentials_that_sts_denies_is_reported_alike_at_each_try_and_named() {
+        let failed = |id: &str| {
+            let denied = ErrorMetadata::builder()
+                .code("AccessDenied")
+                .message("Not authorized to perform sts:AssumeRoleWithWebIdentity")
+                .custom("aws_request_id", id)
+                .build();
+            let denied = AssumeRoleWithWebIdentityError::generic(denied);
+            let answer = HttpResponse::new(403.try_into().unwrap(), SdkBody::empty());
+            let source = CredentialsError::provider_error(SdkError::service_error(denied, answer));
+            let error: SdkError<GetBucketReplicationError, HttpResponse> =
+                SdkError::construction_failure(source);
+            failure(&error, "sts:GetCallerIdentity", "the operator")
+        };
+        let first = failed("6f9f1f2a-7f0d-4b71-9c3a-0a1b2c3d4e5f");
+        assert_eq!(first, failed("0a1b2c3d-7f0d-4b71-9c3a-6f9f1f2a4e5f"));
+        assert_eq!(first.class, FailureClass::Credentials);
+        let message = first.message();
+        assert!(message.contains("AWS_ROLE_ARN") && message.contains("trust policy"), "{message}");
+        assert!(!message.contains("give its pod an identity"), "it has one: {message}");
     }
 
     #[test]

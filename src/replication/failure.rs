@@ -173,6 +173,14 @@ impl Failure {
         self.detail.contains(self.action.as_ref())
     }
 
+    /// Whether STS refuses the token of a ServiceAccount, in one of the ways that it documents
+    /// (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>).
+    fn is_about_web_identity(&self) -> bool {
+        const WORDS: [&str; 4] =
+            ["AssumeRoleWithWebIdentity", "InvalidIdentityToken", "IDPRejectedClaim", "OpenIDConnect"];
+        WORDS.iter().any(|words| self.code == *words || self.detail.contains(words))
+    }
+
     /// Whether S3 refuses a bucket policy because it does not know a principal in it.
     pub fn is_about_principals(&self) -> bool {
         self.code == "MalformedPolicy" && self.detail.to_lowercase().contains("principal")
@@ -248,6 +256,10 @@ impl Failure {
             FailureClass::Invalid => format!("AWS refuses {action} on {subject}: {answer}"),
             FailureClass::DeleteConflict => format!(
                 "{action} on {subject} is refused because something is still attached to the role ({answer}); detach it"
+            ),
+            // IRSA: the pod has a token, and STS gives nothing for it.
+            FailureClass::Credentials if self.is_about_web_identity() => format!(
+                "STS gives the operator no credentials for the token of its ServiceAccount ({answer}); let the trust policy of the role in AWS_ROLE_ARN name the cluster's OIDC provider, which has to exist in the role's account, and the namespace and the name of the ServiceAccount"
             ),
             FailureClass::Credentials => format!(
                 "the operator has no valid AWS credentials ({answer}); give its pod an identity (IRSA, Pod Identity or a Secret)"
@@ -349,6 +361,23 @@ mod tests {
                 assert!(!message.contains("; allow"), "it does not help: {message}");
             }
         }
+    }
+
+    #[test]
+    fn a_token_that_sts_refuses_is_not_called_a_missing_identity() {
+        let message = |detail: &str| {
+            Failure::new(FailureClass::Credentials, "sts:GetCallerIdentity", "the operator", detail).message()
+        };
+        for refused in [
+            "Not authorized to perform sts:AssumeRoleWithWebIdentity",
+            "InvalidIdentityTokenException: No OpenIDConnect provider found in your account for https://oidc.example",
+            "IDPRejectedClaimException: the claim is rejected",
+        ] {
+            let message = message(refused);
+            assert!(message.contains("trust policy of the role in AWS_ROLE_ARN"), "{message}");
+            assert!(message.contains(refused) && !message.contains("give its pod"), "{message}");
+        }
+        assert!(message("no providers in chain provided credentials").contains("give its pod an identity"));
     }
 
     #[test]
