@@ -85,6 +85,12 @@ impl Environment {
         }
     }
 
+    /// Whether the next call loads the credentials again.
+    #[cfg(test)]
+    pub fn are_refused(&self) -> bool {
+        self.0.refused.load(Ordering::Acquire)
+    }
+
     /// The credentials that are held, or those that `load` finds now. Callers that ask at once share one load.
     async fn get(&self, now: Instant, load: impl Future<Output = Result>) -> Result {
         let CredentialsState { held, refused, version, own_keys, doubts: _ } = self.0.as_ref();

@@ -96,7 +96,11 @@ impl Sessions {
         self.get_or(name, begin(name, role, clients)).await
     }
 
-    async fn get_or(&self, name: &str, begin: impl Future<Output = Read<Session>>) -> Read<HeldSession> {
+    pub(super) async fn get_or(
+        &self,
+        name: &str,
+        begin: impl Future<Output = Read<Session>>,
+    ) -> Read<HeldSession> {
         if self.held.get(name).await.is_some_and(|session| !session.is_current(SystemTime::now())) {
             self.held.invalidate(name).await;
         }
