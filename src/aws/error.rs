@@ -298,12 +298,13 @@ fn denied(detail: &str) -> Option<(String, Option<String>)> {
     action.contains(':').then(|| (action.to_owned(), resource))
 }
 
-/// AWS's message without what differs between two identical tries: times, ids of requests and hosts, and names of
-/// sessions, which change with the credentials.
+/// AWS's message without what differs between two identical tries: times, what a connection measured, ids of requests and
+/// hosts, and names of sessions, which change with the credentials.
 fn steady(text: &str) -> String {
     let mut id_follows = false;
     let mut previous = String::new();
-    let words = text.split_whitespace().map(|word| {
+    let all: Vec<&str> = text.split_whitespace().collect();
+    let words = all.iter().enumerate().map(|(at, &word)| {
         let core = word.trim_matches(|c: char| "()[]{}<>\"'.,;".contains(c));
         let (label, rest) = core.split_once([':', '=']).unwrap_or((core, ""));
         let label = label.to_ascii_lowercase();
@@ -312,7 +313,7 @@ fn steady(text: &str) -> String {
         let names_id = plain.ends_with("requestid")
             || plain.ends_with("hostid")
             || (label == "id" && matches!(previous.as_str(), "request" | "host"));
-        let varies = if id_follows || is_time(core) {
+        let varies = if id_follows || is_time(core) || is_measured(&all, at) {
             core
         } else if names_id {
             rest
@@ -327,6 +328,17 @@ fn steady(text: &str) -> String {
         }
     });
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a word is a number that a connection measured: how many seconds ago a certificate expired, or in how many it
+/// becomes valid, and how many bytes came in a second.
+fn is_measured(words: &[&str], at: usize) -> bool {
+    let word = |at: Option<usize>| at.and_then(|at| words.get(at)).copied().unwrap_or_default();
+    let is_age = word(at.checked_add(1)) == "seconds"
+        && ["ago", "in"].contains(&word(at.checked_add(2)).trim_end_matches(')'));
+    let is_throughput = (word(at.checked_sub(2)), word(at.checked_sub(1))) == ("throughput", "of");
+    let number = word(Some(at)).trim_start_matches('(');
+    (is_age || is_throughput) && number.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// `20261123T101112Z` and `2026-11-23T10:11:12Z`, as AWS writes times.
@@ -445,6 +457,19 @@ mod tests {
                 "Failed (RequestId: …; HostId: …).",
             ),
             ("requestId=TX6N0QYS failed", "requestId=… failed"),
+            (
+                "certificate expired: verification time 1764151200 (UNIX), but certificate is not valid after 1764147600 (3600 seconds ago)",
+                "certificate expired: verification time … (UNIX), but certificate is not valid after … (… seconds ago)",
+            ),
+            (
+                "certificate not valid yet: verification time 1764147600 (UNIX), but certificate is not valid before 1764151200 (3600 seconds in future)",
+                "certificate not valid yet: verification time … (UNIX), but certificate is not valid before … (… seconds in future)",
+            ),
+            (
+                "minimum throughput was specified at 1 B/s, but throughput of 0.35 B/s was observed",
+                "minimum throughput was specified at 1 B/s, but throughput of … B/s was observed",
+            ),
+            ("a session of 900 seconds is too short", "a session of 900 seconds is too short"),
             (
                 "Error { code: \"AccessDenied\", aws_request_id: \"6f9f1f2a\", s3_extended_request_id: \"Uuag1Lu/C1\" }",
                 "Error { code: \"AccessDenied\", aws_request_id: \"…\", s3_extended_request_id: \"…\" }",

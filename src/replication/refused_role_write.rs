@@ -36,7 +36,7 @@ fn missing_boundary(step: &Step, failure: &Failure, account: Option<&Account>) -
     if !failure.detail.contains(boundary) {
         return None;
     }
-    let (field, answer) = (field(Some(boundary), account), failure.answer());
+    let (field, answer) = (field_of_boundary(Some(boundary), account), failure.answer());
     Some(format!(
         "{field} names no policy: {boundary} does not exist or cannot be a boundary ({answer}); create the policy, or correct {field}"
     ))
@@ -58,7 +58,7 @@ fn unmet_boundary(
     if !is_bounded || failure.action != step.action() || failure.culprit().is_some() {
         return None;
     }
-    let field = field(boundary, account);
+    let field = field_of_boundary(boundary, account);
     let hint = match boundary {
         None => {
             format!(
@@ -73,7 +73,7 @@ fn unmet_boundary(
 }
 
 /// The field that holds a boundary, or that is to hold one.
-fn field(boundary: Option<&str>, account: Option<&Account>) -> String {
+fn field_of_boundary(boundary: Option<&str>, account: Option<&Account>) -> String {
     let imposed = |account: &Account| {
         let roles = account.spec.roles.as_ref();
         roles.and_then(|roles| roles.permissions_boundary.clone())
