@@ -430,13 +430,13 @@ pub(crate) mod tests {
         let rule = json!([{"id": "all", "destination": {"bucket": "copies"}}]);
         let spec = || json!({"source": {"bucket": "orders"}, "rules": rule});
         let by_default = "namespace data may not use AwsAccount default";
-        let unreadable = unreadable(DEFAULT_ACCOUNT, "spec.accountId: invalid type").message;
+        let broken = unreadable(DEFAULT_ACCOUNT, "spec.accountId: invalid type").message;
         for (reason, message, is_seen) in [
             ("NotAllowed", by_default, true),
             ("NotAllowed", "this operator requires an AwsAccount (--require-account): set it", false),
             ("AccountNotFound", "there is no AwsAccount named default", true),
             ("AccountMismatch", "in the wrong account", true),
-            ("InvalidSpec", unreadable.as_str(), true),
+            ("InvalidSpec", broken.as_str(), true),
             ("InvalidSpec", "spec.rules: missing", false),
             ("AccessDenied", by_default, false),
         ] {

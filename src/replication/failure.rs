@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_token_that_sts_refuses_is_not_called_a_missing_identity() {
-        let message = |detail: &str| {
+        let message_for = |detail: &str| {
             Failure::new(FailureClass::Credentials, "sts:GetCallerIdentity", "the operator", detail).message()
         };
         for refused in [
@@ -373,11 +373,13 @@ mod tests {
             "InvalidIdentityTokenException: No OpenIDConnect provider found in your account for https://oidc.example",
             "IDPRejectedClaimException: the claim is rejected",
         ] {
-            let message = message(refused);
+            let message = message_for(refused);
             assert!(message.contains("trust policy of the role in AWS_ROLE_ARN"), "{message}");
             assert!(message.contains(refused) && !message.contains("give its pod"), "{message}");
         }
-        assert!(message("no providers in chain provided credentials").contains("give its pod an identity"));
+        assert!(
+            message_for("no providers in chain provided credentials").contains("give its pod an identity")
+        );
     }
 
     #[test]

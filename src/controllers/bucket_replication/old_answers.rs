@@ -69,7 +69,7 @@ pub struct ShownState<'a> {
 
 /// How long to wait for newer answers, and the settings that AWS shows as they were before a write.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Wait {
+pub struct OldSettings {
     pub pause: Duration,
     pub settings: HashSet<SettingHash>,
 }
@@ -161,7 +161,7 @@ impl RecentWrites {
     }
 
     /// How long to wait for newer answers, if a check found something from before a write.
-    pub fn unsettled(&mut self, shown: &ShownState<'_>, now: Instant) -> Option<Wait> {
+    pub fn unsettled(&mut self, shown: &ShownState<'_>, now: Instant) -> Option<OldSettings> {
         self.expire(now);
         let (left, settings) = match self.settings.is_empty() {
             true => {
@@ -179,7 +179,7 @@ impl RecentWrites {
             }
         };
         let pause = self.pause(left)?;
-        Some(Wait { pause, settings })
+        Some(OldSettings { pause, settings })
     }
 
     /// Where this process wrote nothing and another one did a moment ago.

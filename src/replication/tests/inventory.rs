@@ -287,7 +287,7 @@ fn a_denied_write_of_a_role_names_the_field_of_the_boundary_that_may_be_missing(
     let (boundary, imposed) =
         ("arn:aws:iam::111122223333:policy/own", "arn:aws:iam::111122223333:policy/imposed");
     let detail = "User: u is not authorized to perform: iam:CreateRole on resource: r because no identity-based policy allows the iam:CreateRole action";
-    let message = |account: Option<serde_json::Value>, boundary: Option<&str>, detail: &str| {
+    let message_under = |account: Option<serde_json::Value>, boundary: Option<&str>, detail: &str| {
         let mut case = empty(quickstart());
         case.spec.role.as_mut().unwrap().permissions_boundary = boundary.map(str::to_owned);
         case.accounts.source = account.map(|roles| {
@@ -315,7 +315,7 @@ fn a_denied_write_of_a_role_names_the_field_of_the_boundary_that_may_be_missing(
             "than arn:aws:iam::111122223333:policy/imposed, correct roles.permissionsBoundary of AwsAccount prod",
         ),
     ] {
-        let message = message(account, boundary, detail);
+        let message = message_under(account, boundary, detail);
         assert!(message.contains(hint), "{message}");
     }
     let denied = "User: u is not authorized to perform: iam:CreateRole on resource: r with an explicit deny in a service control policy";
