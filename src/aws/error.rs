@@ -10,6 +10,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::iam::partition::is_region;
+use crate::replication::failure::refuses_account;
 use crate::replication::{Failure, FailureClass};
 
 /// The header in which S3 names a bucket's Region, in successes and in redirects alike.
@@ -239,11 +240,13 @@ fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
         | "InvalidSignatureException"
         | "UnrecognizedClientException"
         | "TokenRefreshRequired"
+        | "InvalidSecurity"
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException" => FailureClass::Credentials,
-        "AccessDenied" | "AccessDeniedException" | "AllAccessDisabled" | "UnauthorizedOperation" => {
+        "AccessDenied" | "AccessDeniedException" | "NotAuthorized" | "UnauthorizedOperation" => {
             FailureClass::Denied
         }
+        _ if refuses_account(code) => FailureClass::Denied,
         // It is about the connection, not the request, although S3 sends 400.
         "RequestTimeout" => FailureClass::Unavailable,
         _ => match status {
@@ -295,18 +298,22 @@ fn denied(detail: &str) -> Option<(String, Option<String>)> {
     action.contains(':').then(|| (action.to_owned(), resource))
 }
 
-/// AWS's message without what differs between two identical tries: times, ids of requests and hosts, and names of
-/// sessions, which change with the credentials.
+/// AWS's message without what differs between two identical tries: times, what a connection measured, ids of requests and
+/// hosts, and names of sessions, which change with the credentials.
 fn steady(text: &str) -> String {
     let mut id_follows = false;
     let mut previous = String::new();
-    let words = text.split_whitespace().map(|word| {
+    let all: Vec<&str> = text.split_whitespace().collect();
+    let words = all.iter().enumerate().map(|(at, &word)| {
         let core = word.trim_matches(|c: char| "()[]{}<>\"'.,;".contains(c));
         let (label, rest) = core.split_once([':', '=']).unwrap_or((core, ""));
         let label = label.to_ascii_lowercase();
-        let names_id = matches!(label.as_str(), "requestid" | "hostid" | "request-id" | "host-id")
+        // The SDK writes `aws_request_id`, and S3's second id is `s3_extended_request_id`.
+        let plain: String = label.chars().filter(char::is_ascii_alphanumeric).collect();
+        let names_id = plain.ends_with("requestid")
+            || plain.ends_with("hostid")
             || (label == "id" && matches!(previous.as_str(), "request" | "host"));
-        let varies = if id_follows || is_time(core) {
+        let varies = if id_follows || is_time(core) || is_measured(&all, at) {
             core
         } else if names_id {
             rest
@@ -321,6 +328,17 @@ fn steady(text: &str) -> String {
         }
     });
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a word is a number that a connection measured: how many seconds ago a certificate expired, or in how many it
+/// becomes valid, and how many bytes came in a second.
+fn is_measured(words: &[&str], at: usize) -> bool {
+    let word = |at: Option<usize>| at.and_then(|at| words.get(at)).copied().unwrap_or_default();
+    let is_age = word(at.checked_add(1)) == "seconds"
+        && ["ago", "in"].contains(&word(at.checked_add(2)).trim_end_matches(')'));
+    let is_throughput = (word(at.checked_sub(2)), word(at.checked_sub(1))) == ("throughput", "of");
+    let number = word(Some(at)).trim_start_matches('(');
+    (is_age || is_throughput) && number.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// `20261123T101112Z` and `2026-11-23T10:11:12Z`, as AWS writes times.
@@ -357,9 +375,11 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aws_credential_types::provider::error::CredentialsError;
     use aws_sdk_s3::error::ErrorMetadata;
     use aws_sdk_s3::operation::get_bucket_replication::GetBucketReplicationError;
     use aws_sdk_s3::primitives::SdkBody;
+    use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 
     use super::*;
 
@@ -384,6 +404,10 @@ mod tests {
         assert_eq!(classify("", Some(308), ""), FailureClass::WrongRegion);
         assert_eq!(classify("InvalidIdentityToken", Some(400), ""), FailureClass::Credentials);
         assert_eq!(classify("RequestThrottledException", Some(400), ""), FailureClass::Throttled);
+        assert_eq!(classify("InvalidSecurity", Some(403), ""), FailureClass::Credentials);
+        for refused in ["NotAuthorized", "SubscriptionRequiredException", "OptInRequired", "AccountProblem"] {
+            assert_eq!(classify(refused, Some(400), ""), FailureClass::Denied, "{refused}");
+        }
     }
 
     #[test]
@@ -433,6 +457,23 @@ mod tests {
                 "Failed (RequestId: …; HostId: …).",
             ),
             ("requestId=TX6N0QYS failed", "requestId=… failed"),
+            (
+                "certificate expired: verification time 1764151200 (UNIX), but certificate is not valid after 1764147600 (3600 seconds ago)",
+                "certificate expired: verification time … (UNIX), but certificate is not valid after … (… seconds ago)",
+            ),
+            (
+                "certificate not valid yet: verification time 1764147600 (UNIX), but certificate is not valid before 1764151200 (3600 seconds in future)",
+                "certificate not valid yet: verification time … (UNIX), but certificate is not valid before … (… seconds in future)",
+            ),
+            (
+                "minimum throughput was specified at 1 B/s, but throughput of 0.35 B/s was observed",
+                "minimum throughput was specified at 1 B/s, but throughput of … B/s was observed",
+            ),
+            ("a session of 900 seconds is too short", "a session of 900 seconds is too short"),
+            (
+                "Error { code: \"AccessDenied\", aws_request_id: \"6f9f1f2a\", s3_extended_request_id: \"Uuag1Lu/C1\" }",
+                "Error { code: \"AccessDenied\", aws_request_id: \"…\", s3_extended_request_id: \"…\" }",
+            ),
             (
                 "expired: 20261123T101112Z is before (20261123T104612Z - 15 min.)",
                 "expired: … is before (… - 15 min.)",
@@ -538,6 +579,30 @@ mod tests {
                 assert!(!refused(code, region).contains("enabled"), "{code} {region}");
             }
         }
+    }
+
+    /// The SDK puts the id of the request into the text of an error that the service has no type for.
+    #[test]
+    fn a_source_of_credentials_that_sts_denies_is_reported_alike_at_each_try_and_named() {
+        let failed = |id: &str| {
+            let denied = ErrorMetadata::builder()
+                .code("AccessDenied")
+                .message("Not authorized to perform sts:AssumeRoleWithWebIdentity")
+                .custom("aws_request_id", id)
+                .build();
+            let denied = AssumeRoleWithWebIdentityError::generic(denied);
+            let answer = HttpResponse::new(403.try_into().unwrap(), SdkBody::empty());
+            let source = CredentialsError::provider_error(SdkError::service_error(denied, answer));
+            let error: SdkError<GetBucketReplicationError, HttpResponse> =
+                SdkError::construction_failure(source);
+            failure(&error, "sts:GetCallerIdentity", "the operator")
+        };
+        let first = failed("6f9f1f2a-7f0d-4b71-9c3a-0a1b2c3d4e5f");
+        assert_eq!(first, failed("0a1b2c3d-7f0d-4b71-9c3a-6f9f1f2a4e5f"));
+        assert_eq!(first.class, FailureClass::Credentials);
+        let message = first.message();
+        assert!(message.contains("AWS_ROLE_ARN") && message.contains("trust policy"), "{message}");
+        assert!(!message.contains("give its pod an identity"), "it has one: {message}");
     }
 
     #[test]

@@ -12,13 +12,11 @@ use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::{Resource, ResourceExt};
 
-use crate::api::{
-    BucketReplicationStatus, ConditionType, DEFAULT_ACCOUNT, Namespaces, ObjectReplicationStatus,
-};
+use crate::api::{ConditionType, DEFAULT_ACCOUNT, Namespaces, ObjectReplicationStatus};
 use crate::controllers::status_summary::StatusSummary;
 use crate::controllers::{Guarded, GuardedAwsAccount, GuardedBackfill};
 use crate::mutants::{Mutant, is_on};
-use crate::replication::authorize::accounts::{references, unreadable};
+use crate::replication::authorize::accounts::{references, shows_account, unreadable};
 use crate::replication::events::Lookup;
 use crate::replication::health::RetriedFailures;
 use crate::replication::{Account, Refusal};
@@ -110,16 +108,11 @@ impl Index {
         changes
     }
 
-    /// Notes whether the status of a changed resource names an account. The watch calls it after the store has the
-    /// change.
+    /// Notes whether the status of a changed resource shows that there is an account, or was one. The watch calls it after
+    /// the store has the change.
     pub fn observe(&self, change: &Change<Guarded>) {
         let Change::Applied { after, .. } = change else { return };
-        let status = after.0.as_ref().ok().and_then(|resource| resource.status.as_ref());
-        let names_account = |status: &BucketReplicationStatus| {
-            let mut buckets = status.source.iter().chain(&status.destinations);
-            buckets.any(|bucket| bucket.account_ref.is_some()) || !status.bucket_policies.is_empty()
-        };
-        if status.is_some_and(names_account) {
+        if after.0.as_ref().is_ok_and(shows_account) {
             self.seen_accounts.store(true, Ordering::Release);
         }
     }
@@ -147,8 +140,8 @@ impl Index {
         }
     }
 
-    /// Whether an `AwsAccount` for the watched namespaces exists, was seen by this process, or was acted under by what
-    /// the status of a resource says. Deleting the last account must not allow more than before.
+    /// Whether an `AwsAccount` for the watched namespaces exists, was seen by this process, or allowed or refused something
+    /// by what the status of a resource says. Deleting the last account must not allow more than before.
     pub fn has_seen_accounts(&self) -> bool {
         self.seen_accounts.load(Ordering::Acquire) && !is_on(Mutant::AccountsForgotten)
     }
@@ -305,6 +298,7 @@ fn backfill_keys(object: &GuardedBackfill) -> Vec<Key> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::api::BucketReplicationStatus;
     use crate::api::{
         AwsAccount, AwsAccountSpec, BucketPolicyStatus, BucketReplication, BucketReplicationSpec,
         BucketStatus, Source,
@@ -416,6 +410,49 @@ pub(crate) mod tests {
         }
         by_status.apply(acted);
         assert!(by_status.has_seen_accounts());
+    }
+
+    /// Whether an index counts an account after it has taken in a resource with this spec whose `Ready` says this.
+    fn is_seen_by(spec: serde_json::Value, reason: &str, message: &str) -> bool {
+        let object = serde_json::json!({
+            "apiVersion": "s3replication.dev/v1alpha1",
+            "kind": "BucketReplication",
+            "metadata": {"name": "parked", "namespace": "data", "uid": "u"},
+            "spec": spec,
+            "status": {"conditions": [{
+                "type": "Ready", "status": "False", "reason": reason, "message": message,
+                "lastTransitionTime": "1970-01-01T00:00:00Z",
+            }]},
+        });
+        let index = Index::default();
+        index.apply(serde_json::from_value(object).unwrap());
+        index.has_seen_accounts()
+    }
+
+    #[test]
+    fn an_account_that_refused_a_resource_by_its_status_has_been_seen_and_one_that_a_spec_makes_up_has_not() {
+        use serde_json::json;
+        let rule = json!([{"id": "all", "destination": {"bucket": "copies"}}]);
+        let spec = || json!({"source": {"bucket": "orders"}, "rules": rule});
+        let by_default = "namespace data may not use AwsAccount default";
+        let broken = unreadable(DEFAULT_ACCOUNT, "spec.accountId: invalid type").message;
+        for (reason, message, is_seen) in [
+            ("NotAllowed", by_default, true),
+            ("NotAllowed", "this operator requires an AwsAccount (--require-account): set it", false),
+            ("AccountNotFound", "there is no AwsAccount named default", true),
+            ("AccountMismatch", "in the wrong account", true),
+            ("InvalidSpec", broken.as_str(), true),
+            ("InvalidSpec", "spec.rules: missing", false),
+            ("AccessDenied", by_default, false),
+        ] {
+            assert_eq!(is_seen_by(spec(), reason, message), is_seen, "{reason}: {message}");
+            let mut named = spec();
+            named["source"]["accountRef"] = json!("made-up");
+            assert!(!is_seen_by(named, reason, message), "{reason}: {message}");
+            let mut named = spec();
+            named["rules"][0]["destination"]["accountRef"] = json!("made-up");
+            assert!(!is_seen_by(named, reason, message), "{reason}: {message}");
+        }
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl FailureClass {
 /// The kinds of policies that AWS names where it denies, with what helps
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>). A permission for the
 /// operator's identity does not help against any of them.
-const CULPRITS: [(&str, &str); 8] = [
+const CULPRITS: [(&str, &str); 9] = [
     (
         "service control policy",
         "a service control policy of the organization denies it to the account; ask the person who manages the organization to change it",
@@ -97,6 +97,10 @@ const CULPRITS: [(&str, &str); 8] = [
         "the policy of the bucket, key, queue or role itself denies it; remove the Deny there",
     ),
     (
+        "no resource-based policy allows",
+        "the policy of the bucket, key, queue or role itself does not allow it to the operator's identity; allow it there",
+    ),
+    (
         "explicit deny in an identity-based policy",
         "a policy of the operator's identity denies it explicitly; remove the Deny there",
     ),
@@ -105,6 +109,26 @@ const CULPRITS: [(&str, &str); 8] = [
         "S3 Block Public Access refuses public policies; remove the public statement from the bucket's policy, or change Block Public Access there",
     ),
 ];
+
+/// Codes with which AWS refuses an account, and not an identity: no policy helps
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>,
+/// <https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html>).
+const REFUSED_ACCOUNTS: [(&str, &str); 6] = [
+    ("AccountProblem", CONTACT_SUPPORT),
+    ("AllAccessDisabled", CONTACT_SUPPORT),
+    ("Blocked", CONTACT_SUPPORT),
+    ("NotSignedUp", SIGN_UP),
+    ("OptInRequired", SIGN_UP),
+    ("SubscriptionRequiredException", SIGN_UP),
+];
+
+const CONTACT_SUPPORT: &str = "AWS refuses the account, whatever its policies say: it may be suspended or closed; its owner has to contact AWS Support";
+const SIGN_UP: &str = "the account is not signed up for this service of AWS, or no longer is; its owner has to complete that in the AWS console";
+
+/// Whether AWS refuses the account by this code, and not the identity.
+pub fn refuses_account(code: &str) -> bool {
+    REFUSED_ACCOUNTS.iter().any(|(refusing, _)| *refusing == code)
+}
 
 /// A failed call: the action, its subject and AWS's answer, without request ids or anything else that changes from one
 /// try to the next.
@@ -149,15 +173,25 @@ impl Failure {
         self.detail.contains(self.action.as_ref())
     }
 
+    /// Whether STS refuses the token of a ServiceAccount, in one of the ways that it documents
+    /// (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>).
+    fn is_about_web_identity(&self) -> bool {
+        const WORDS: [&str; 4] =
+            ["AssumeRoleWithWebIdentity", "InvalidIdentityToken", "IDPRejectedClaim", "OpenIDConnect"];
+        WORDS.iter().any(|words| self.code == *words || self.detail.contains(words))
+    }
+
     /// Whether S3 refuses a bucket policy because it does not know a principal in it.
     pub fn is_about_principals(&self) -> bool {
         self.code == "MalformedPolicy" && self.detail.to_lowercase().contains("principal")
     }
 
-    /// The remedy for the kind of policy that AWS names as the one that denies.
-    fn culprit(&self) -> Option<&'static str> {
+    /// The remedy for the kind of policy that AWS names as the one that denies, or for an account that AWS refuses.
+    pub fn culprit(&self) -> Option<&'static str> {
+        let is_refused = |(code, _): &&(&str, &str)| self.code == *code;
         let is_named = |(kind, _): &&(&str, &str)| self.detail.contains(*kind);
-        CULPRITS.iter().find(is_named).map(|(_, remedy)| *remedy)
+        let found = REFUSED_ACCOUNTS.iter().find(is_refused);
+        found.or_else(|| CULPRITS.iter().find(is_named)).map(|(_, remedy)| *remedy)
     }
 
     /// The reason that a condition gives, where a missing bucket is the source or a destination.
@@ -211,6 +245,10 @@ impl Failure {
                     "iam:PutRolePolicy" => {
                         "the inline policies of a role count together: shorten or remove its others"
                     }
+                    // This quota cannot be raised (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>).
+                    "iam:TagRole" => {
+                        "the tags of a role count together, and the number cannot be raised: remove tags that others set on it, or shorten role.tags"
+                    }
                     _ => "have the quota raised (Service Quotas), or delete what is not needed any more",
                 };
                 format!("AWS refuses {action} on {subject}: {answer}; {remedy}")
@@ -218,6 +256,10 @@ impl Failure {
             FailureClass::Invalid => format!("AWS refuses {action} on {subject}: {answer}"),
             FailureClass::DeleteConflict => format!(
                 "{action} on {subject} is refused because something is still attached to the role ({answer}); detach it"
+            ),
+            // IRSA: the pod has a token, and STS gives nothing for it.
+            FailureClass::Credentials if self.is_about_web_identity() => format!(
+                "STS gives the operator no credentials for the token of its ServiceAccount ({answer}); let the trust policy of the role in AWS_ROLE_ARN name the cluster's OIDC provider, which has to exist in the role's account, and the namespace and the name of the ServiceAccount"
             ),
             FailureClass::Credentials => format!(
                 "the operator has no valid AWS credentials ({answer}); give its pod an identity (IRSA, Pod Identity or a Secret)"
@@ -267,6 +309,7 @@ mod tests {
             ("because no VPC endpoint policy allows the iam:CreateRole action", "policy of the VPC endpoint"),
             ("with an explicit deny in a resource-based policy", "remove the Deny there"),
             ("with an explicit deny in an identity-based policy", "remove the Deny there"),
+            ("because no resource-based policy allows the iam:CreateRole action", "allow it there"),
         ] {
             let message = denied(&format!("{user} {words}"));
             assert!(message.contains(helps), "{words}: {message}");
@@ -302,6 +345,44 @@ mod tests {
     }
 
     #[test]
+    fn an_account_that_aws_refuses_is_asked_for_no_permission() {
+        for (code, helps) in [
+            ("AccountProblem", "contact AWS Support"),
+            ("AllAccessDisabled", "contact AWS Support"),
+            ("Blocked", "contact AWS Support"),
+            ("NotSignedUp", "complete that in the AWS console"),
+            ("OptInRequired", "complete that in the AWS console"),
+            ("SubscriptionRequiredException", "complete that in the AWS console"),
+        ] {
+            for action in ["s3:GetReplicationConfiguration", "sts:AssumeRole"] {
+                let failure = Failure::new(FailureClass::Denied, action, "orders", "No.");
+                let message = Failure { code: code.into(), ..failure }.message();
+                assert!(message.contains(helps) && message.contains(code), "{message}");
+                assert!(!message.contains("; allow"), "it does not help: {message}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_that_sts_refuses_is_not_called_a_missing_identity() {
+        let message_for = |detail: &str| {
+            Failure::new(FailureClass::Credentials, "sts:GetCallerIdentity", "the operator", detail).message()
+        };
+        for refused in [
+            "Not authorized to perform sts:AssumeRoleWithWebIdentity",
+            "InvalidIdentityTokenException: No OpenIDConnect provider found in your account for https://oidc.example",
+            "IDPRejectedClaimException: the claim is rejected",
+        ] {
+            let message = message_for(refused);
+            assert!(message.contains("trust policy of the role in AWS_ROLE_ARN"), "{message}");
+            assert!(message.contains(refused) && !message.contains("give its pod"), "{message}");
+        }
+        assert!(
+            message_for("no providers in chain provided credentials").contains("give its pod an identity")
+        );
+    }
+
+    #[test]
     fn a_quota_that_is_used_up_has_a_remedy() {
         let refused = |action: &'static str, detail: &str| {
             let failure = Failure::new(FailureClass::Invalid, action, "orders-role", detail);
@@ -312,5 +393,7 @@ mod tests {
         let size =
             refused("iam:PutRolePolicy", "Maximum policy size of 10240 bytes exceeded for role orders-role");
         assert!(size.contains("inline policies of a role count together"), "{size}");
+        let tags = refused("iam:TagRole", "Cannot exceed quota for TagsPerRole: 50");
+        assert!(tags.contains("remove tags") && !tags.contains("Service Quotas"), "{tags}");
     }
 }

@@ -114,7 +114,8 @@ impl AwsClient {
         signed_as!(&self.session, self.clients.s3control(region), aws_sdk_s3control)
     }
 
-    /// Makes a call, as [`AccountClients::call`] does, and drops the session where AWS no longer accepts it.
+    /// Makes a call, as [`AccountClients::call`] does, and drops the session, or loads the operator's own credentials again,
+    /// where AWS no longer accepts them.
     pub(crate) fn call<'a, T, E>(
         &'a self,
         operation: Operation<'a>,
@@ -127,10 +128,67 @@ impl AwsClient {
         let call = self.clients.call(operation, request);
         async move {
             let result = call.await;
-            if let (Some(session), Err(failure)) = (&self.session, &result) {
-                session.held.failed(failure).await;
+            if let Err(failure) = &result {
+                match &self.session {
+                    Some(session) => session.held.failed(failure).await,
+                    None => self.clients.own_credentials_failed(failure).await,
+                }
             }
             result
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use aws_config::{BehaviorVersion, SdkConfig};
+    use aws_credential_types::Credentials;
+    use aws_sdk_s3::error::ErrorMetadata;
+    use aws_sdk_s3::operation::get_bucket_versioning::GetBucketVersioningError;
+    use aws_sdk_s3::primitives::SdkBody;
+
+    use super::*;
+    use crate::aws::account::credentials::Environment;
+    use crate::aws::account::rate_limiter::{RateLimits, Rates, StsLimit};
+    use crate::aws::account::sessions::{Session, Sessions};
+    use crate::aws::metrics::AwsMetrics;
+
+    async fn call_that_fails(client: &AwsClient, (status, code): (u16, &str)) {
+        let answer = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
+        let refusal = GetBucketVersioningError::generic(ErrorMetadata::builder().code(code).build());
+        let answer = Err::<(), _>(SdkError::service_error(refusal, answer));
+        let operation = Operation::s3_read("us-east-1", "s3:GetBucketVersioning", "orders");
+        client.call(operation, std::future::ready(answer)).await.unwrap_err();
+    }
+
+    /// A client with a session of its own would have the credentials of the whole operator loaded again for nothing.
+    #[tokio::test]
+    async fn only_calls_that_the_own_credentials_sign_have_them_loaded_again() {
+        let config = SdkConfig::builder().behavior_version(BehaviorVersion::latest()).build();
+        let rate = NonZeroU32::MIN.saturating_add(99);
+        let rates = Rates { s3_reads: rate, s3_writes: rate, iam_reads: rate, iam_writes: rate };
+        for (answer, are_refused) in [
+            ((403, "AccessDenied"), true),
+            ((400, "ExpiredToken"), true),
+            ((403, ""), false),
+            ((404, "NoSuchBucket"), false),
+            ((503, "SlowDown"), false),
+        ] {
+            let environment = Environment::default();
+            let limits = Arc::new(RateLimits::new(rates, StsLimit::new()));
+            let metrics = AwsMetrics::default();
+            let clients = Arc::new(AccountClients::new(&config, environment.clone(), "own", limits, metrics));
+            let session = Session {
+                credentials: Credentials::new("session", "secret", None, None, "test"),
+                identity: CallerIdentity::default(),
+            };
+            let held = Sessions::new().get_or("data.orders", async { Ok(session) }).await.unwrap();
+            call_that_fails(&AwsClient::session(clients.clone(), held), answer).await;
+            assert!(!environment.are_refused(), "{answer:?} to a session");
+            call_that_fails(&AwsClient::ambient(clients, CallerIdentity::default()), answer).await;
+            assert_eq!(environment.are_refused(), are_refused, "{answer:?}");
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::aws::account::rate_limiter::RateLimits;
 use crate::aws::error::{failure, name_region, names_an_absence};
 use crate::aws::interceptor::RequestMetrics;
 use crate::aws::metrics::AwsMetrics;
-use crate::replication::{Failure, FailureClass};
+use crate::replication::Failure;
 
 /// The Region of requests that belong to none, where the environment names none.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -195,12 +195,13 @@ impl AccountClients {
                 Err(failure) => &failure.code,
             };
             tracing::debug!(action, subject, code, "call to AWS");
-            if result.as_ref().is_err_and(|failure| failure.class == FailureClass::Credentials) {
-                // New ones may be there already: a rotated Secret, for example.
-                self.environment.reload();
-            }
             result
         }
+    }
+
+    /// Reports the failure of a call that the operator's own credentials signed.
+    pub async fn own_credentials_failed(&self, failure: &Failure) {
+        self.environment.failed(failure, std::time::Instant::now()).await;
     }
 }
 

@@ -1,7 +1,8 @@
 //! The operator's own credentials, by the standard chain of the SDK.
 //!
-//! In: the environment, its files and endpoints, and each refusal of a key by AWS. Out: credentials for the SDK, loaded
-//! again before they expire and after a refusal, and a version that changes with the access key.
+//! In: the environment, its files and endpoints, and each call that AWS refused to these credentials. Out: credentials for
+//! the SDK, loaded again before they expire, after a refusal, and after a denial that may be that of a revoked session;
+//! and a version that changes with the access key.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,6 +14,8 @@ use aws_credential_types::provider::{ProvideCredentials, Result, future};
 use tokio::sync::Mutex;
 
 use crate::aws::account::own_keys::OwnKeys;
+use crate::aws::account::session_doubts::SessionDoubts;
+use crate::replication::{Failure, FailureClass};
 
 /// How long credentials without an expiry serve before they are loaded again.
 const STATIC_TTL: Duration = Duration::from_secs(15 * 60);
@@ -34,6 +37,8 @@ struct CredentialsState {
     refused: AtomicBool,
     version: AtomicU64,
     own_keys: OwnKeys,
+    /// By action. All resources share these credentials, and their number must not decide how often they are loaded.
+    doubts: SessionDoubts<String>,
 }
 
 #[derive(Debug)]
@@ -66,14 +71,29 @@ impl Environment {
         &self.0.own_keys
     }
 
-    /// Loads the credentials again before the next call: AWS refused those that are held.
-    pub fn reload(&self) {
-        self.0.refused.store(true, Ordering::Release);
+    /// Reports the failure of a call that these credentials signed: they are loaded again before the next call where AWS
+    /// refused them. New ones may be there already, of a rotated Secret for example. Those of IRSA, Pod Identity and a node
+    /// are a session too, and an administrator may have revoked it.
+    pub async fn failed(&self, failure: &Failure, now: Instant) {
+        let are_refused = match failure.class {
+            FailureClass::Credentials => true,
+            FailureClass::Denied => self.0.doubts.arise(failure.action.to_string(), failure, now).await,
+            _ => false,
+        };
+        if are_refused {
+            self.0.refused.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether the next call loads the credentials again.
+    #[cfg(test)]
+    pub fn are_refused(&self) -> bool {
+        self.0.refused.load(Ordering::Acquire)
     }
 
     /// The credentials that are held, or those that `load` finds now. Callers that ask at once share one load.
     async fn get(&self, now: Instant, load: impl Future<Output = Result>) -> Result {
-        let CredentialsState { held, refused, version, own_keys } = self.0.as_ref();
+        let CredentialsState { held, refused, version, own_keys, doubts: _ } = self.0.as_ref();
         let mut held = held.lock().await;
         let is_refused = refused.load(Ordering::Acquire);
         if let Some(current) = held.as_ref().filter(|held| held.serve(is_refused, now)) {
@@ -104,6 +124,7 @@ impl ProvideCredentials for Environment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::account::session_doubts::FIRST_DOUBT;
 
     /// The key that serves now; `next` is what the chain would find.
     async fn serves(environment: &Environment, next: &str, now: Instant) -> String {
@@ -116,12 +137,46 @@ mod tests {
         let (environment, start) = (Environment::default(), Instant::now());
         assert_eq!(serves(&environment, "first", start).await, "first");
         assert_eq!(serves(&environment, "second", start).await, "first");
-        environment.reload();
+        environment.failed(&failure(FailureClass::Credentials, "ExpiredToken"), start).await;
         assert_eq!(serves(&environment, "second", start).await, "first", "they were loaded a moment ago");
         let later = start + RELOAD_PAUSE;
         assert_eq!(serves(&environment, "second", later).await, "second");
         assert_eq!(environment.version(), 2);
         assert_eq!(serves(&environment, "third", later + RELOAD_PAUSE).await, "second");
+    }
+
+    fn failure(class: FailureClass, code: &str) -> Failure {
+        Failure { code: code.to_owned(), ..Failure::new(class, "s3:GetBucketVersioning", "orders", "") }
+    }
+
+    fn denied(action: &'static str, code: &str) -> Failure {
+        Failure { action: action.into(), ..failure(FailureClass::Denied, code) }
+    }
+
+    #[tokio::test]
+    async fn credentials_whose_session_may_be_revoked_are_loaded_again_once_per_backoff() {
+        let (environment, start) = (Environment::default(), Instant::now());
+        serves(&environment, "first", start).await;
+        let mut now = start + RELOAD_PAUSE;
+        environment.failed(&denied("s3:ListBucket", "HTTP 403"), now).await;
+        assert_eq!(serves(&environment, "second", now).await, "first", "a bare status names no reason");
+        let read = denied("s3:GetBucketVersioning", "AccessDenied");
+        environment.failed(&read, now).await;
+        assert_eq!(serves(&environment, "second", now).await, "second");
+        now += RELOAD_PAUSE;
+        for bucket in ["orders", "copies", "invoices"] {
+            let denied = Failure { subject: bucket.to_owned(), ..read.clone() };
+            environment.failed(&denied, now).await;
+            assert_eq!(serves(&environment, "third", now).await, "second", "new credentials did not help");
+        }
+        environment.failed(&denied("sts:AssumeRole", "AccessDenied"), now).await;
+        assert_eq!(serves(&environment, "third", now).await, "third", "nothing denied it before");
+        now += FIRST_DOUBT;
+        environment.failed(&read, now).await;
+        assert_eq!(serves(&environment, "fourth", now).await, "fourth");
+        now += FIRST_DOUBT;
+        environment.failed(&read, now).await;
+        assert_eq!(serves(&environment, "fifth", now).await, "fourth", "the pause doubles");
     }
 
     #[tokio::test]

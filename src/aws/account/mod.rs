@@ -15,6 +15,7 @@ pub mod credentials;
 pub mod operation;
 pub mod own_keys;
 pub mod rate_limiter;
+pub mod session_doubts;
 pub mod sessions;
 
 use std::sync::Arc;

@@ -14,8 +14,8 @@ use moka::future::Cache;
 use crate::api::{AssumeRole, CallerIdentity};
 use crate::aws::account::clients::AccountClients;
 use crate::aws::account::operation::Operation;
+use crate::aws::account::session_doubts::SessionDoubts;
 use crate::aws::error::ASSUME_ROLE;
-use crate::backoff::doubling;
 use crate::iam::Partition;
 use crate::iam::arn::account_of_arn;
 use crate::replication::observed::Read;
@@ -26,16 +26,6 @@ const MARGIN: Duration = Duration::from_secs(6 * 60);
 
 /// More resources than one account has in a cluster.
 const CAPACITY: u64 = 100_000;
-
-/// A denial may be that of a revoked session. So the first denial of an action ends its session; while a new session
-/// does not help, the next one is tried after this, doubled each time up to [`MAX_DOUBT`].
-const FIRST_DOUBT: Duration = Duration::from_secs(60);
-
-/// The usual duration of a session.
-const MAX_DOUBT: Duration = Duration::from_secs(60 * 60);
-
-/// More denied actions than one account has resources.
-const DENIALS: u64 = 10_000;
 
 /// Temporary credentials, and the identity that STS gave them.
 #[derive(Clone, Debug)]
@@ -55,8 +45,8 @@ impl Session {
 #[derive(Clone, Debug)]
 pub struct Sessions {
     held: Cache<String, Session>,
-    /// By session name, action and subject: how often in a row a denial ended a session, and when the next one may.
-    denials: Cache<(String, String, String), (u32, Instant)>,
+    /// By session name, action and subject.
+    doubts: SessionDoubts<(String, String, String)>,
 }
 
 /// A session that serves one resource.
@@ -78,7 +68,10 @@ impl HeldSession {
     async fn failed_at(&self, failure: &Failure, now: Instant) {
         let ends = match failure.class {
             FailureClass::Credentials => true,
-            FailureClass::Denied => self.sessions.is_in_doubt(&self.name, failure, now).await,
+            FailureClass::Denied => {
+                let denied = (self.name.clone(), failure.action.to_string(), failure.subject.clone());
+                self.sessions.doubts.arise(denied, failure, now).await
+            }
             _ => false,
         };
         let held = &self.sessions.held;
@@ -94,7 +87,7 @@ impl Sessions {
     pub fn new() -> Sessions {
         Sessions {
             held: Cache::builder().max_capacity(CAPACITY).expire_after(BeforeExpiry).build(),
-            denials: Cache::builder().max_capacity(DENIALS).time_to_idle(2 * MAX_DOUBT).build(),
+            doubts: SessionDoubts::default(),
         }
     }
 
@@ -103,28 +96,17 @@ impl Sessions {
         self.get_or(name, begin(name, role, clients)).await
     }
 
-    async fn get_or(&self, name: &str, begin: impl Future<Output = Read<Session>>) -> Read<HeldSession> {
+    pub(super) async fn get_or(
+        &self,
+        name: &str,
+        begin: impl Future<Output = Read<Session>>,
+    ) -> Read<HeldSession> {
         if self.held.get(name).await.is_some_and(|session| !session.is_current(SystemTime::now())) {
             self.held.invalidate(name).await;
         }
         let session = self.held.try_get_with_by_ref(name, begin).await;
         let session = session.map_err(|failure| (*failure).clone())?;
         Ok(HeldSession { session, name: name.to_owned(), sessions: self.clone() })
-    }
-
-    /// Whether a denial may be that of the session and not that of the role. A bare status names no reason.
-    async fn is_in_doubt(&self, name: &str, failure: &Failure, now: Instant) -> bool {
-        if !matches!(failure.code.as_str(), "AccessDenied" | "AccessDeniedException") {
-            return false;
-        }
-        let denied = (name.to_owned(), failure.action.to_string(), failure.subject.clone());
-        let (times, next) = self.denials.get(&denied).await.unwrap_or((0, now));
-        if now < next {
-            return false;
-        }
-        let pause = doubling(FIRST_DOUBT, times, MAX_DOUBT);
-        self.denials.insert(denied, (times.saturating_add(1), now + pause)).await;
-        true
     }
 }
 
@@ -139,6 +121,9 @@ async fn begin(name: &str, role: &AssumeRole, clients: &AccountClients) -> Read<
         .role_session_name(name)
         .set_external_id(external_id.clone());
     let answer = clients.call(Operation::sts(ASSUME_ROLE, arn), request.send()).await;
+    if let Err(failure) = &answer {
+        clients.own_credentials_failed(failure).await;
+    }
     let answer = answer.map_err(|failure| name_partition(failure, arn, clients.home()))?;
     let incomplete = |what: &str| {
         let detail = format!("the answer held no {what}");
@@ -188,6 +173,7 @@ impl Expiry<String, Session> for BeforeExpiry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::account::session_doubts::FIRST_DOUBT;
 
     const MINUTE: Duration = Duration::from_secs(60);
 

@@ -4,7 +4,7 @@
 //! stays and the status says why. Only what is the resource's own is removed, in each account where something may be:
 //! `replication/plan/teardown.rs` decides what that is, and `canary/deletion.rs` deletes canaries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kube::core::ObjectMeta;
@@ -23,7 +23,7 @@ use crate::controllers::bucket_replication::contents::{
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::deletion_view::DeletionView;
 use crate::controllers::bucket_replication::execute::{Executed, Purpose, execute};
-use crate::controllers::bucket_replication::hold_back::{writes_shared_policy, written_ago};
+use crate::controllers::bucket_replication::hold_back::{shared_policies, written_ago};
 use crate::controllers::bucket_replication::resource::ReplicationObject;
 use crate::controllers::bucket_replication::status::{self, Schedule};
 use crate::controllers::bucket_replication::stop::Stop;
@@ -36,7 +36,7 @@ use crate::replication::observed::{Read, SHOWN_AFTER};
 use crate::replication::outcome::Outcome;
 use crate::replication::plan::teardown::{ObservedForDeletion, OwnershipFacts, failed, teardown};
 use crate::replication::resource::{announced, applied_role, remembered_roles};
-use crate::replication::status::{Event, LastWriter};
+use crate::replication::status::{Event, LastWriter, RecentWrite};
 use crate::replication::{
     Account, Accounts, BucketAddress, BucketRef, Caller, Configuration, DeletionReadSet, Desired, Failure,
     FailureClass, ObservedRole, Refusal, Replication, ResourceId,
@@ -431,7 +431,8 @@ impl Removal<'_> {
         let observed = self.observe(clients, &read_set, cx).await.map_err(blocked)?;
         let sid = self.id.policy_sid(&observed.bucket);
         if let Some(pause) = self.pause(&observed, &read_set, &sid, cx) {
-            return Err(Stop::Unsettled(pause, LastWriter::ThisProcess));
+            let (writer, destinations) = (LastWriter::ThisProcess, BTreeSet::new());
+            return Err(Stop::Unsettled(pause, RecentWrite { writer, destinations }));
         }
         let ownership = OwnershipFacts {
             id: &self.id,
@@ -448,8 +449,10 @@ impl Removal<'_> {
                 held.find_map(|(_, policy)| policy.as_ref().ok()?.as_ref())
             };
             let steps = planned.stages.iter().flatten();
-            if writes_shared_policy(steps, policy_of, (&former, self.target.metadata), cx) {
-                return Err(Stop::Unsettled(former.pause(), LastWriter::FormerProcess));
+            let destinations = shared_policies(steps, policy_of, (&former, self.target.metadata), cx);
+            if !destinations.is_empty() {
+                let writer = LastWriter::FormerProcess;
+                return Err(Stop::Unsettled(former.pause(), RecentWrite { writer, destinations }));
             }
         }
         let purpose = Purpose::Deletion(self.target);

@@ -3,6 +3,7 @@
 //! In: a plan, what was observed, what the operator remembers of its writes to the resource, and what events announced.
 //! Out: the stages to execute now, or how long to wait for AWS.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,7 +24,7 @@ use crate::replication::plan::former_writes::{
     granting_again, holds_statements_of_others, relies_on_old_answers,
 };
 use crate::replication::setting_hash::setting;
-use crate::replication::status::LastWriter;
+use crate::replication::status::{LastWriter, RecentWrite};
 use crate::replication::{Assessment, BucketAddress, Plan, Step};
 use crate::runtime::store::Key;
 
@@ -50,13 +51,15 @@ pub fn hold_back<C, K>(
     }
     let last_write = written_ago(&resource.status, timestamp);
     let unsettled = memory.unsettled(plan, &assessment.input(), last_write, now);
-    if let Some(pause) = unsettled.filter(|_| !is_on(Mutant::OldAnswersBelieved)) {
-        return Err(Stop::Unsettled(pause, LastWriter::ThisProcess));
+    if let Some((pause, destinations)) = unsettled.filter(|_| !is_on(Mutant::OldAnswersBelieved)) {
+        let writer = LastWriter::ThisProcess;
+        return Err(Stop::Unsettled(pause, RecentWrite { writer, destinations }));
     }
     if let Some(former) = resource.target.former_process(cx)
-        && may_be_overtaken(assessment, &former, resource, cx)
+        && let Some(destinations) = overtaken(assessment, &former, resource, cx)
     {
-        return Err(Stop::Unsettled(former.pause(), LastWriter::FormerProcess));
+        let writer = LastWriter::FormerProcess;
+        return Err(Stop::Unsettled(former.pause(), RecentWrite { writer, destinations }));
     }
     Ok(match memory.contested(plan, now) {
         Some((contested, retry)) => ExecutablePart {
@@ -87,21 +90,27 @@ fn recognize_own_settings(target: &ReplicationObject<'_>) -> impl Fn(AwsResource
     |resource, name| target.memory.has_written(setting(resource, name))
 }
 
-/// Whether a plan may take something away that a former process wrote a moment ago, of which no answer shows anything.
-fn may_be_overtaken<C, K>(
+/// The destinations of a plan that may take something away which a former process wrote a moment ago, and of which no
+/// answer shows anything. `None`: the plan takes nothing of that away.
+fn overtaken<C, K>(
     assessment: &Assessment<'_>,
     former: &FormerProcess,
     resource: &Resource<'_>,
     cx: &Context<C, K>,
-) -> bool {
+) -> Option<BTreeSet<String>> {
     let (input, plan, metadata) = (assessment.input(), &assessment.plan, resource.target.metadata);
     let configured = has_configured(&resource.status, former, cx);
     let is_own = recognize_own_settings(&resource.target);
     if former.knew(metadata) && relies_on_old_answers(&input, plan, configured, &is_own) {
-        return true;
+        let written = plan.steps().filter_map(|step| match step {
+            Step::PutBucketPolicy { bucket, .. } => Some(&bucket.name),
+            _ => None,
+        });
+        return Some(input.desired.bucket_policies.keys().chain(written).cloned().collect());
     }
     let policy_of = |bucket: &str| input.observed.bucket_policies.get(bucket)?.as_ref().ok()?.as_ref();
-    writes_shared_policy(plan.steps(), policy_of, (former, metadata), cx)
+    let shared = shared_policies(plan.steps(), policy_of, (former, metadata), cx);
+    (!shared.is_empty()).then_some(shared)
 }
 
 /// Whether a former process may have put a configuration so recently that AWS does not show it yet. One that was announced
@@ -119,15 +128,15 @@ fn has_configured<C, K>(
 /// How many resources are read at most to find out whether one of them shares a bucket. Where there are more, one does.
 const MOST_READ: usize = 100;
 
-/// Whether a step writes a bucket policy that holds statements of other resources, or should: a former process may have
-/// written them a moment ago, and what is merged into an older policy would lose them. `policy_of`: a bucket's as it is
-/// shown.
-pub fn writes_shared_policy<'p, C, K>(
-    mut steps: impl Iterator<Item = &'p Step>,
+/// The buckets whose policies some steps write, and which hold statements of other resources, or should: a former process
+/// may have written them a moment ago, and what is merged into an older policy would lose them. `policy_of`: a bucket's as
+/// it is shown.
+pub fn shared_policies<'p, C, K>(
+    steps: impl Iterator<Item = &'p Step>,
     policy_of: impl Fn(&str) -> Option<&'p Value>,
     (former, metadata): (&FormerProcess, &ObjectMeta),
     cx: &Context<C, K>,
-) -> bool {
+) -> BTreeSet<String> {
     let names = |bucket: &BucketAddress, key: &Key| {
         let Some(object) = cx.index.replications.get(key) else { return false };
         let is_other = object.meta().uid != metadata.uid && former.knew(object.meta());
@@ -143,10 +152,13 @@ pub fn writes_shared_policy<'p, C, K>(
     };
     // What this process wrote it merges into itself.
     let is_known = |bucket: &BucketAddress| cx.bucket_locks.has_written(&bucket.name, cx.clock.now());
-    steps.any(|step| match step {
-        Step::PutBucketPolicy { bucket, sid, .. } => !is_known(bucket) && is_shared(bucket, sid),
-        _ => false,
-    })
+    let shared = steps.filter_map(|step| match step {
+        Step::PutBucketPolicy { bucket, sid, .. } if !is_known(bucket) && is_shared(bucket, sid) => {
+            Some(bucket.name.clone())
+        }
+        _ => None,
+    });
+    shared.collect()
 }
 
 /// How long ago the last write was of which the status has the time. Another process may have made it.

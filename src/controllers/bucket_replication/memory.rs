@@ -4,7 +4,7 @@
 //! status as last written, pauses between tries, corrections that are held back, and claims to a source. An idle
 //! resource takes no memory here. Entries are keyed by UID.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -12,17 +12,18 @@ use kube::ResourceExt;
 use kube::core::ObjectMeta;
 use parking_lot::Mutex;
 
-use crate::api::{BucketReplication, BucketReplicationStatus, DriftEntry, Reason};
+use crate::api::{AwsResource, BucketReplication, BucketReplicationStatus, DriftEntry, Reason};
 use crate::controllers::bucket_replication::canary::memory::CanaryMemory;
 use crate::controllers::bucket_replication::contents::{Contents, contents, replaced, written};
 use crate::controllers::bucket_replication::flapping::CorrectionHistory;
 use crate::controllers::bucket_replication::old_answers::{RecentWrites, ShownState};
 use crate::controllers::bucket_replication::request_limit::RequestLimit;
 use crate::controllers::bucket_replication::source_ownership;
+use crate::replication::desired::DesiredBucket;
 use crate::replication::diff::missing_policy;
 use crate::replication::observed::SHOWN_AFTER;
 use crate::replication::outcome::{Contested, Outcome};
-use crate::replication::setting_hash::SettingHash;
+use crate::replication::setting_hash::{SettingHash, setting};
 use crate::replication::{Plan, PlanInput, Step};
 use crate::runtime::requeue::RequeueBackoff;
 
@@ -393,22 +394,28 @@ impl ResourceMemory<'_> {
         self.with(|entry| entry.requests.delay(now, interval))
     }
 
-    /// How long to wait before AWS is read again, where it still answers from before the operator's own last writes.
-    /// `written_ago`: how long ago the status says that something was written.
+    /// How long to wait before AWS is read again, where it still answers from before the operator's own last writes, and
+    /// the destinations that it shows as before. `written_ago`: how long ago the status says that something was written.
     pub fn unsettled(
         &self,
         plan: &Plan,
         input: &PlanInput<'_>,
         written_ago: Option<Duration>,
         now: Instant,
-    ) -> Option<Duration> {
-        self.with(|entry| {
+    ) -> Option<(Duration, BTreeSet<String>)> {
+        let wait = self.with(|entry| {
             let contents = if entry.recent_writes.is_empty() { Contents::new() } else { contents(input) };
             let planned = plan.steps().flat_map(written).map(|(setting, _)| setting).collect();
             let (differences, drift) = (&plan.differences, plan.drift);
             let shown = ShownState { differences, contents, planned, drift, written_ago };
             entry.recent_writes.unsettled(&shown, now)
-        })
+        })?;
+        let is_shown = |bucket: &&DesiredBucket| {
+            let parts = [AwsResource::BucketVersioning, AwsResource::DestinationBucketPolicy];
+            parts.iter().any(|part| wait.settings.contains(&setting(*part, &bucket.name)))
+        };
+        let destinations = input.desired.destinations.iter().filter(is_shown);
+        Some((wait.pause, destinations.map(|bucket| bucket.name.clone()).collect()))
     }
 
     /// Whether this process wrote a setting within the last minute: it knows then which answers are old.

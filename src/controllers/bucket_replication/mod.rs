@@ -141,8 +141,8 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
             let last = target.memory.status(Some(previous), cx.clock.now());
             (refuse(target, &last, &refusal, schedule, cx).await, Answer::Unanswered)
         }
-        Err(Stop::Unsettled(pause, writer)) => {
-            (await_aws(resource, pause.min(interval), writer, cx).await, Answer::Postponed)
+        Err(Stop::Unsettled(pause, write)) => {
+            (await_aws(resource, pause.min(interval), &write, cx).await, Answer::Postponed)
         }
         // The watch brings the object as it is by now.
         Err(Stop::Outdated) => {

@@ -69,6 +69,13 @@ pub struct ShownState<'a> {
     pub written_ago: Option<Duration>,
 }
 
+/// How long to wait for newer answers, and the settings that AWS shows as they were before a write.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OldSettings {
+    pub pause: Duration,
+    pub settings: HashSet<SettingHash>,
+}
+
 impl WrittenSetting {
     fn is_empty(&self) -> bool {
         self.before.is_empty() && self.differences.is_empty() && self.removed_unread.is_none()
@@ -160,20 +167,25 @@ impl RecentWrites {
     }
 
     /// How long to wait for newer answers, if a check found something from before a write.
-    pub fn unsettled(&mut self, shown: &ShownState<'_>, now: Instant) -> Option<Duration> {
+    pub fn unsettled(&mut self, shown: &ShownState<'_>, now: Instant) -> Option<OldSettings> {
         self.expire(now);
-        let left = match self.settings.is_empty() {
+        let (left, settings) = match self.settings.is_empty() {
             true => {
                 let concerns = shown.drift && !shown.differences.is_empty();
-                self.unknown(shown.written_ago.filter(|_| concerns), now)
+                let left = self.unknown(shown.written_ago.filter(|_| concerns), now);
+                (left, shown.differences.iter().map(setting_of).collect())
             }
             false => {
-                let waits =
-                    self.settings.iter_mut().filter_map(|(setting, held)| held.wait(*setting, shown, now));
-                waits.max()
+                let waits = self.settings.iter_mut().filter_map(|(setting, held)| {
+                    let left = held.wait(*setting, shown, now)?;
+                    Some((left, *setting))
+                });
+                let (times, settings): (Vec<Duration>, HashSet<SettingHash>) = waits.unzip();
+                (times.into_iter().max(), settings)
             }
         };
-        self.pause(left)
+        let pause = self.pause(left)?;
+        Some(OldSettings { pause, settings })
     }
 
     /// Where this process wrote nothing and another one did a moment ago.
@@ -320,7 +332,7 @@ mod tests {
         let (mut writes, start, found) = (RecentWrites::default(), Instant::now(), [absent("rules[a]")]);
         writes.record(found.iter(), &[], start);
         for second in [0, 12, 59] {
-            let pause = writes.unsettled(&shown(&found), at(start, second)).unwrap();
+            let pause = writes.unsettled(&shown(&found), at(start, second)).unwrap().pause;
             assert!(!pause.is_zero() && pause <= LONGEST_PAUSE);
         }
         assert_eq!(writes.unsettled(&shown(&found), at(start, 60)), None, "it is drift then");

@@ -17,7 +17,7 @@ use crate::controllers::status_summary::has_read_aws;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cluster, ClusterError};
 use crate::replication::Refusal;
-use crate::replication::status::{LastWriter, StatusReport, stopped, unsettled};
+use crate::replication::status::{RecentWrite, StatusReport, stopped, unsettled};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::turns;
@@ -76,12 +76,12 @@ pub async fn refuse<C, K: Cluster>(
 pub async fn await_aws<C, K: Cluster>(
     resource: &Resource<'_>,
     pause: Duration,
-    writer: LastWriter,
+    write: &RecentWrite,
     cx: &Context<C, K>,
 ) -> Result<Action, Error> {
     let Resource { target, status, .. } = resource;
     let source = &resource.spec.source.bucket;
-    if let Some(report) = unsettled(source, writer, &target.status_context(status, cx)) {
+    if let Some(report) = unsettled(source, write, &target.status_context(status, cx)) {
         publish(target, status, &report, cx).await?;
     }
     Ok(Action::requeue(pause))

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::api::ConditionType;
 use crate::ports::ClusterError;
-use crate::replication::status::LastWriter;
+use crate::replication::status::RecentWrite;
 use crate::replication::{Failure, Refusal};
 use crate::runtime::Error;
 
@@ -19,7 +19,7 @@ pub enum Stop {
     /// The object is gone, is being deleted, or has another spec by now: a later reconcile sees it as it is.
     Outdated,
     /// AWS still answers, or may answer, from before a write of the operator: read it again after a pause.
-    Unsettled(Duration, LastWriter),
+    Unsettled(Duration, RecentWrite),
 }
 
 impl From<Refusal> for Stop {

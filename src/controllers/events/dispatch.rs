@@ -18,7 +18,7 @@ use crate::controllers::events::state::{ActiveEvents, Events, is_checked, labels
 use crate::iam::arn::{account_of_arn, role_of_arn};
 use crate::ports::Cloud;
 use crate::replication::events::{
-    Cause, ChangeEvent, ChangedResource, EventName, Lookup, Message, Origin, Service, parse,
+    Cause, ChangeEvent, ChangedResource, EventName, Lookup, Message, Origin, parse,
 };
 use crate::replication::setting_hash::SettingHash;
 use crate::runtime::queue::Urgency;
@@ -94,7 +94,7 @@ impl ActiveEvents {
             return if accounts { EventOutcome::Checked } else { EventOutcome::Unknown };
         }
         cloud.forget_answers(event).await;
-        let fresh = event.origin.service == Service::Kms;
+        let fresh = event.name.is_of_remembered();
         let cause = Cause { changed: event.time, fresh, foreign: foreign(event, own), ..Cause::default() };
         let everyone = concerned.len() <= PROBE_ABOVE || event.name.is_bucket_policy();
         match concerned.iter().find(|object| is_ready(object)).filter(|_| !everyone) {

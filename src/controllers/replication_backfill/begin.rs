@@ -5,7 +5,8 @@
 //! request each time. After a request without an answer it searches for the job.
 
 use crate::api::{
-    BackfillSource, FINALIZER, Reason, ReplicationBackfillSpec, ReplicationBackfillStatus, RoleStatus,
+    BackfillSource, ConditionType, FINALIZER, Reason, ReplicationBackfillSpec, ReplicationBackfillStatus,
+    RoleStatus,
 };
 use crate::controllers::replication_backfill::authorize::{
     AuthorizedJob, authorize, authorize_again, parent_key,
@@ -26,8 +27,9 @@ use crate::replication::backfill::preconditions::source_of;
 use crate::replication::backfill::request::{description, job_request, token};
 use crate::replication::backfill::status::{with_intent, with_job_id, with_source_and_role};
 use crate::replication::backfill::{Intent, job_verdict, polling, role};
-use crate::replication::missing_boundary::missing_boundary;
-use crate::replication::{Caller, Failure, FailureClass};
+use crate::replication::refused_role_write::refused_role_write;
+use crate::replication::settling_role::awaits_new_role;
+use crate::replication::{Caller, Failure, FailureClass, Refusal};
 use crate::runtime::action::Action;
 
 /// Another request had the same token.
@@ -242,9 +244,14 @@ async fn prepare_role<C: Cloud, K: Cluster>(
         for step in stage {
             require_leading(cx)?;
             let done = cx.shared.cloud.execute(clients, step).await;
-            done.map_err(|failure| match missing_boundary(step, &failure, account) {
-                Some(refusal) => Stop::from(refusal),
-                None => failure.into(),
+            let boundary = desired.permissions_boundary.as_deref();
+            done.map_err(|failure| {
+                let refused = refused_role_write(step, &failure, boundary, account);
+                let settling = || {
+                    let message = awaits_new_role(step, &failure)?;
+                    Some(Refusal::new(Reason::Preparing, ConditionType::Ready, message))
+                };
+                refused.or_else(settling).map_or_else(|| failure.into(), Stop::from)
             })?;
         }
     }

@@ -4,8 +4,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::{AwsAccountSpec, BucketReplicationSpec, ConditionType, DEFAULT_ACCOUNT, Reason};
+use crate::api::{
+    AwsAccountSpec, BucketReplication, BucketReplicationSpec, BucketReplicationStatus, ConditionType,
+    DEFAULT_ACCOUNT, Reason,
+};
 use crate::replication::refusal::Refusal;
+
+/// How the message begins of a refusal that needs no `AwsAccount` to have existed.
+const REQUIRED: &str = "this operator requires an AwsAccount (--require-account)";
+
+/// The words of a refusal for an `AwsAccount` that nobody can decode.
+const UNREADABLE: &str = "cannot be read";
 
 /// An `AwsAccount`, as the domain uses it.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,7 +84,7 @@ impl Accounts {
                 return Err(refuse(
                     Reason::NotAllowed,
                     format!(
-                        "this operator requires an AwsAccount (--require-account): set source.accountRef, or ask an administrator to create an AwsAccount named {DEFAULT_ACCOUNT}"
+                        "{REQUIRED}: set source.accountRef, or ask an administrator to create an AwsAccount named {DEFAULT_ACCOUNT}"
                     ),
                 ));
             }
@@ -121,12 +130,36 @@ pub fn references(spec: &BucketReplicationSpec) -> BTreeSet<&str> {
     spec.rules.iter().filter_map(|r| r.destination.account_ref.as_deref()).chain([source]).collect()
 }
 
+/// Whether the status of a resource shows that there is an `AwsAccount`, or was one: the resource acted under it, or was
+/// refused because of it. What a spec names need never have existed.
+pub fn shows_account(resource: &BucketReplication) -> bool {
+    let Some(status) = &resource.status else { return false };
+    let mut buckets = status.source.iter().chain(&status.destinations);
+    let acted = buckets.any(|bucket| bucket.account_ref.is_some()) || !status.bucket_policies.is_empty();
+    acted || was_refused_by_default_account(&resource.spec, status)
+}
+
+/// Whether a resource that names no account was refused by the default one, or because that was gone.
+fn was_refused_by_default_account(spec: &BucketReplicationSpec, status: &BucketReplicationStatus) -> bool {
+    let names_one = spec.source.account_ref.is_some()
+        || spec.rules.iter().any(|rule| rule.destination.account_ref.is_some());
+    let ready = status.conditions.iter().find(|held| held.type_ == ConditionType::Ready.as_str());
+    !names_one
+        && ready.is_some_and(|ready| {
+            let has = |reason: Reason| ready.reason == reason.as_str();
+            has(Reason::AccountNotFound)
+                || has(Reason::AccountMismatch)
+                || (has(Reason::NotAllowed) && !ready.message.starts_with(REQUIRED))
+                || ready.message.starts_with(&format!("AwsAccount {DEFAULT_ACCOUNT} {UNREADABLE}"))
+        })
+}
+
 /// An account that cannot be read allows nothing.
 pub fn unreadable(name: &str, error: &str) -> Refusal {
     refuse(
         Reason::InvalidSpec,
         format!(
-            "AwsAccount {name} cannot be read, so that nothing is allowed under it: {error}; correct it or apply it again"
+            "AwsAccount {name} {UNREADABLE}, so that nothing is allowed under it: {error}; correct it or apply it again"
         ),
     )
 }

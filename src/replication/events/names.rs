@@ -108,6 +108,13 @@ impl EventName {
         }
     }
 
+    /// Whether the change is about something that the operator remembers for longer than one check: whether a bucket has
+    /// Object Lock, and the state of a key. A check that the change causes must read that again.
+    pub fn is_of_remembered(self) -> bool {
+        let locks = [EventName::PutObjectLockConfiguration, EventName::PutBucketObjectLockConfiguration];
+        self.service() == Service::Kms || locks.contains(&self)
+    }
+
     /// Whether the policy of a bucket changed. Only resources with statements in it compare it.
     pub fn is_bucket_policy(self) -> bool {
         matches!(self, EventName::PutBucketPolicy | EventName::DeleteBucketPolicy)

@@ -29,7 +29,7 @@ pub const SECOND_CHECK: Duration = Duration::from_secs(60);
 pub struct Cause {
     /// When AWS completed the earliest of the changes.
     pub changed: Option<Timestamp>,
-    /// Answers that are remembered for an hour must be read again: an event named a key, or what a bucket is.
+    /// Answers that are remembered for an hour must be read again: an event named a key, or Object Lock.
     pub fresh: bool,
     /// The first check after the events found nothing.
     pub second: bool,

@@ -62,10 +62,17 @@ impl FromStr for EventQueue {
     }
 }
 
+/// The host that SQS had in us-east-1 before its hosts named a Region. Version 1 of the AWS CLI still prints it
+/// (<https://docs.aws.amazon.com/general/latest/gr/sqs-service.html>).
+const FIRST_HOST: &str = "queue.amazonaws.com";
+
 /// `sqs.REGION.amazonaws.com`, `sqs-fips.REGION…`, `REGION.queue.amazonaws.com`, `sqs.REGION.api.aws`, and interface
 /// endpoints of a VPC: the Region is a label of the host.
 fn region_of_host(host: &str) -> Option<String> {
     let name = host.split(':').next().unwrap_or_default();
+    if name == FIRST_HOST {
+        return Some("us-east-1".to_owned());
+    }
     if !is_host_of_aws(name) {
         return None;
     }
@@ -92,6 +99,9 @@ mod tests {
             assert_eq!(region(host).as_deref(), Some("eu-west-1"), "{host}");
         }
         assert_eq!(region("sqs.cn-north-1.amazonaws.com.cn").as_deref(), Some("cn-north-1"));
+        for host in ["queue.amazonaws.com", "us-east-1.queue.amazonaws.com"] {
+            assert_eq!(region(host).as_deref(), Some("us-east-1"), "{host}");
+        }
         assert_eq!(region("127.0.0.1:4566"), None);
         assert_eq!(region("eu-west-1.example.com"), None);
     }

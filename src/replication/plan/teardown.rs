@@ -19,6 +19,7 @@ use crate::replication::observed::{Caller, ObservedRole, Read};
 use crate::replication::refusal::Refusal;
 use crate::replication::resource::{announced, applied_role};
 use crate::replication::resource_id::{ResourceId, is_adopted, owner_keys};
+use crate::replication::settling_role::awaits_end_of_policy;
 use crate::replication::step::Step;
 
 /// The state in AWS that a deletion reads. It needs no spec, because the status is enough.
@@ -204,6 +205,9 @@ fn blocked(observed: &ObservedForDeletion, held: &[&ObservedRole]) -> Option<Ref
 
 /// Why a step of a deletion failed. Where S3 refuses a bucket policy because of its principals, the message names them.
 pub fn failed(step: &Step, failure: &Failure, observed: &ObservedForDeletion) -> Refusal {
+    if let Some(message) = awaits_end_of_policy(step, failure) {
+        return Refusal::new(Reason::Progressing, ConditionType::Ready, message);
+    }
     let reason = match failure.class {
         FailureClass::DeleteConflict => Reason::DeletionBlocked,
         class => class.reason(),

@@ -9,11 +9,13 @@ use crate::api::{ConditionType, Reason};
 use crate::iam::bucket_policy::{deleted_principals, named_principals};
 use crate::replication::bucket::{meant_principals, refused_principals_message};
 use crate::replication::configuration::{Configuration, Rule};
+use crate::replication::desired::DesiredRole;
 use crate::replication::failure::{Failure, FailureClass};
-use crate::replication::missing_boundary::missing_boundary;
 use crate::replication::outcome::Outcome;
 use crate::replication::plan::PlanInput;
 use crate::replication::refusal::Refusal;
+use crate::replication::refused_role_write::refused_role_write;
+use crate::replication::settling_role::{awaits_end_of_policy, awaits_new_role};
 use crate::replication::status::context::StatusContext;
 use crate::replication::status::truncate::list;
 use crate::replication::step::Step;
@@ -95,14 +97,18 @@ impl FailedStep<'_> {
             (Step::CreateRole { .. }, FailureClass::Conflict) if self.is_taken_by_another_case() => {
                 Reason::ForeignRole
             }
-            (_, class) => self.missing_boundary().map_or(class.reason(), |refusal| refusal.reason),
+            _ if self.settling_role().is_some() => Reason::Progressing,
+            (_, class) => self.refused_role_write().map_or(class.reason(), |refusal| refusal.reason),
         }
     }
 
     pub fn message(&self) -> String {
         let answer = self.failure.answer();
-        if let Some(refusal) = self.missing_boundary() {
+        if let Some(refusal) = self.refused_role_write() {
             return refusal.message;
+        }
+        if let Some(message) = self.settling_role() {
+            return message;
         }
         match (self.step, self.failure.class) {
             (Step::PutReplication { bucket, configuration, .. }, FailureClass::Denied)
@@ -140,12 +146,11 @@ impl FailedStep<'_> {
     /// was deleted never comes back.
     fn role_may_be_unknown_to_s3(&self) -> bool {
         let Step::PutBucketPolicy { bucket, sid, .. } = self.step else { return false };
-        let created = self.outcome.done.iter().any(|step| matches!(step, Step::CreateRole { .. }));
         let policy = self.observed_policy(&bucket.name);
         self.failure.code == "MalformedPolicy"
             && deleted_principals(policy, sid).is_empty()
             && meant_principals(&named_principals(policy, sid), self.failure).is_empty()
-            && (created || self.is_progressing_for_less_than(ROLE_SETTLES))
+            && (self.created_role() || self.is_progressing_for_less_than(ROLE_SETTLES))
     }
 
     /// Whether `Ready` was not reported at all yet, or says `Progressing` for less than this.
@@ -181,7 +186,23 @@ impl FailedStep<'_> {
             && role_ready.is_some_and(|c| c.status == "False" && c.message.contains(TAKEN))
     }
 
-    fn missing_boundary(&self) -> Option<Refusal> {
-        missing_boundary(self.step, self.failure, self.input.account())
+    /// What the step waits for, where IAM still answers from before the operator's own write of the role.
+    fn settling_role(&self) -> Option<String> {
+        let is_new = self.created_role() || self.is_progressing_for_less_than(ROLE_SETTLES);
+        let missing = awaits_new_role(self.step, self.failure).filter(|_| is_new);
+        let missing = missing.filter(|_| self.refused_role_write().is_none());
+        missing.or_else(|| awaits_end_of_policy(self.step, self.failure))
+    }
+
+    fn created_role(&self) -> bool {
+        self.outcome.done.iter().any(|step| matches!(step, Step::CreateRole { .. }))
+    }
+
+    fn refused_role_write(&self) -> Option<Refusal> {
+        let boundary = match &self.input.desired.role {
+            DesiredRole::Managed(role) => role.permissions_boundary.as_deref(),
+            DesiredRole::Existing { .. } => None,
+        };
+        refused_role_write(self.step, self.failure, boundary, self.input.account())
     }
 }

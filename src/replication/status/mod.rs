@@ -16,6 +16,8 @@ mod replicating;
 pub mod runbooks;
 pub(crate) mod truncate;
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
@@ -35,6 +37,7 @@ pub use crate::replication::status::context::StatusContext;
 pub use crate::replication::status::events::Event;
 use crate::replication::status::events::{adopted, drift_event, failure_event, written};
 pub use crate::replication::status::replicating::{Replicating, replicating};
+use crate::replication::status::truncate::list;
 use crate::replication::step::Step;
 
 /// The status and the events to write to Kubernetes.
@@ -162,6 +165,14 @@ pub fn stopped(refusal: &Refusal, context: &StatusContext<'_>) -> StatusReport {
     StatusReport { status, events, reason: *reason, unanswered: None }
 }
 
+/// A write of the operator from before which AWS still answers, or may answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecentWrite {
+    pub writer: LastWriter,
+    /// The destination buckets that it was about, besides the source and its role.
+    pub destinations: BTreeSet<String>,
+}
+
 /// Who wrote to AWS a moment ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastWriter {
@@ -172,7 +183,11 @@ pub enum LastWriter {
 
 /// Reports that AWS still answers, or may answer, from before a write of the operator; nothing where the status describes
 /// the present spec already. The evidence about the objects stays, and a request is not handled yet.
-pub fn unsettled(source: &str, writer: LastWriter, context: &StatusContext<'_>) -> Option<StatusReport> {
+pub fn unsettled(
+    source: &str,
+    RecentWrite { writer, destinations }: &RecentWrite,
+    context: &StatusContext<'_>,
+) -> Option<StatusReport> {
     let StatusContext { previous, generation, .. } = *context;
     let condition = |kind: ConditionType| previous.conditions.iter().find(|c| c.type_ == kind.as_str());
     let describes = |ready: &Condition| {
@@ -182,12 +197,17 @@ pub fn unsettled(source: &str, writer: LastWriter, context: &StatusContext<'_>) 
     if previous.observed_generation == generation && condition(ConditionType::Ready).is_some_and(describes) {
         return None;
     }
+    let buckets = match destinations.len() {
+        0 => format!("source bucket {source}"),
+        1 => format!("source bucket {source} and destination bucket {}", list(destinations.iter().cloned())),
+        _ => format!("source bucket {source} and destination buckets {}", list(destinations.iter().cloned())),
+    };
     let message = match writer {
         LastWriter::ThisProcess => format!(
-            "AWS still returns the state from before the operator's last write for source bucket {source}, which it may do for a minute; the operator reads it again automatically"
+            "AWS still returns the state from before the operator's last write for {buckets}, which it may do for a minute; the operator reads it again automatically"
         ),
         LastWriter::FormerProcess => format!(
-            "the operator started again a moment ago, and may have written for source bucket {source} just before: AWS may return the state from before that for a minute, and a permission that is in use could be taken away by it; the operator goes on automatically"
+            "the operator started again a moment ago, and may have written for {buckets} just before: AWS may return the state from before that for a minute, and a permission that is in use could be taken away by it; the operator goes on automatically"
         ),
     };
     let refusal = Refusal::new(Reason::Progressing, ConditionType::Ready, message);

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::api::{AdoptionPolicy, AnnouncedConfiguration, BucketReplicationStatus, ConfigurationOrigin};
+use crate::api::{
+    AdoptionPolicy, AnnouncedConfiguration, BucketReplicationStatus, ConfigurationOrigin, Reason,
+};
 use crate::iam::bucket_policy;
 use crate::replication::plan::teardown::{ObservedForDeletion, OwnershipFacts, Teardown, failed, teardown};
 use crate::replication::resource_id::adopted_tag;
@@ -238,6 +240,28 @@ fn deleted_principals_that_keep_a_policy_from_being_written_are_named() {
     let message = failed(&step, &failure, &ours).message;
     assert!(message.starts_with("cannot delete: "), "{message}");
     assert!(message.contains("bucket dr") && message.contains("AIDAZQ3EXAMPLE7USER21"), "{message}");
+}
+
+#[test]
+fn a_role_whose_policy_iam_still_shows_blames_nobody_for_what_is_attached() {
+    let ours = observed(configuration(), vec![own_role()]);
+    let step = Step::DeleteRole { role: "s3-replication-role".into() };
+    let refusal = |detail: &str| {
+        let failure = Failure {
+            code: "DeleteConflict".into(),
+            ..Failure::new(FailureClass::DeleteConflict, "iam:DeleteRole", "s3-replication-role", detail)
+        };
+        failed(&step, &failure, &ours)
+    };
+    let own = refusal("Cannot delete entity, must delete policies first.");
+    assert_eq!(own.reason, Reason::Progressing);
+    assert!(
+        own.message.contains("s3-replication-role") && !own.message.contains("detach"),
+        "{}",
+        own.message
+    );
+    let profile = refusal("Cannot delete entity, must remove roles from instance profile first.");
+    assert_eq!(profile.reason, Reason::DeletionBlocked);
 }
 
 /// A role that someone else made and that the resource took over.

@@ -283,6 +283,97 @@ fn an_imposed_boundary_that_does_not_exist_is_named_with_its_account() {
 }
 
 #[test]
+fn a_denied_write_of_a_role_names_the_field_of_the_boundary_that_may_be_missing() {
+    let (boundary, imposed) =
+        ("arn:aws:iam::111122223333:policy/own", "arn:aws:iam::111122223333:policy/imposed");
+    let detail = "User: u is not authorized to perform: iam:CreateRole on resource: r because no identity-based policy allows the iam:CreateRole action";
+    let message_under = |account: Option<serde_json::Value>, boundary: Option<&str>, detail: &str| {
+        let mut case = empty(quickstart());
+        case.spec.role.as_mut().unwrap().permissions_boundary = boundary.map(str::to_owned);
+        case.accounts.source = account.map(|roles| {
+            let spec =
+                json!({"accountId": "111122223333", "sources": ["*"], "destinations": ["*"], "roles": roles});
+            crate::replication::Account { name: "prod".into(), spec: serde_json::from_value(spec).unwrap() }
+        });
+        let failure = coded(FailureClass::Denied, "iam:CreateRole", "r", ("AccessDenied", detail));
+        let report = fails(&case, |step| matches!(step, Step::CreateRole { .. }), failure);
+        assert_eq!(report.reason, Reason::AccessDenied);
+        assert!(ready(&report).contains("allow iam:CreateRole on r"), "{}", ready(&report));
+        ready(&report).to_owned()
+    };
+    for (account, boundary, hint) in [
+        (None, None, "set role.permissionsBoundary to that boundary"),
+        (
+            None,
+            Some(boundary),
+            "another permissions boundary than arn:aws:iam::111122223333:policy/own, correct role.permissionsBoundary",
+        ),
+        (Some(json!({})), None, "set roles.permissionsBoundary of AwsAccount prod to that boundary"),
+        (
+            Some(json!({"permissionsBoundary": imposed})),
+            None,
+            "than arn:aws:iam::111122223333:policy/imposed, correct roles.permissionsBoundary of AwsAccount prod",
+        ),
+    ] {
+        let message = message_under(account, boundary, detail);
+        assert!(message.contains(hint), "{message}");
+    }
+    let denied = "User: u is not authorized to perform: iam:CreateRole on resource: r with an explicit deny in a service control policy";
+    let case = {
+        let failure = coded(FailureClass::Denied, "iam:CreateRole", "r", ("AccessDenied", denied));
+        fails(&empty(quickstart()), |step| matches!(step, Step::CreateRole { .. }), failure)
+    };
+    assert!(!ready(&case).contains("permissionsBoundary"), "AWS names the culprit: {}", ready(&case));
+}
+
+/// IAM takes a moment to show everywhere what the operator wrote, and answers as if someone else were at fault.
+#[test]
+fn a_role_that_iam_does_not_show_everywhere_yet_is_nobodys_fault() {
+    let put = |step: &Step| matches!(step, Step::PutRolePolicy { .. });
+    let answer = ("NoSuchEntity", "The role with name s3-replication-role cannot be found.");
+    let missing = || coded(FailureClass::NoSuchRole, "iam:PutRolePolicy", "s3-replication-role", answer);
+    let first = fails(&empty(quickstart()), put, missing());
+    assert_eq!(first.reason, Reason::Progressing);
+    for part in ["role s3-replication-role", "created a moment ago", "NoSuchEntity"] {
+        assert!(ready(&first).contains(part), "{}", ready(&first));
+    }
+    // The next check finds the role, and IAM still does not find it to write its policy.
+    let mut next = empty(quickstart());
+    let held = converged(quickstart()).observed.role.unwrap().unwrap();
+    next.observed.role = Ok(Some(crate::replication::ObservedRole { policy: Ok(None), ..held }));
+    next.status = first.status;
+    let step = next.plan().steps().find(|step| put(step)).cloned().unwrap();
+    let reason = |second| {
+        let outcome = Outcome { failed: vec![(step.clone(), missing())], ..Outcome::default() };
+        reported(&next, &outcome, at(second)).reason
+    };
+    assert_eq!(reason(1000 + 60), Reason::Progressing);
+    assert_eq!(reason(1000 + 180), Reason::RoleNotFound, "it is not a matter of a moment");
+    let mut lost = converged(quickstart());
+    lost.observed.role.as_mut().unwrap().as_mut().unwrap().policy = Ok(None);
+    lost.status.conditions = done(&converged(quickstart())).conditions;
+    assert_eq!(fails(&lost, put, missing()).reason, Reason::RoleNotFound, "someone deleted it");
+}
+
+#[test]
+fn a_former_role_whose_policy_iam_still_shows_is_nobodys_fault() {
+    let mut case = converged(quickstart());
+    let former = case.observed.role.clone().unwrap().unwrap();
+    case.spec.role.as_mut().unwrap().name = Some("another".into());
+    case.observed.role = Ok(None);
+    case.observed.former_roles = [(former.name.clone(), Ok(Some(former)))].into();
+    let report = |detail: &str| {
+        let failure = coded(FailureClass::DeleteConflict, "iam:DeleteRole", "r", ("DeleteConflict", detail));
+        fails(&case, |step| matches!(step, Step::DeleteRole { .. }), failure)
+    };
+    let own = report("Cannot delete entity, must delete policies first.");
+    assert_eq!(own.reason, Reason::Progressing);
+    assert!(!ready(&own).contains("detach"), "{}", ready(&own));
+    let theirs = report("Cannot delete entity, must detach all policies first.");
+    assert_eq!(theirs.reason, Reason::DeletionBlocked);
+}
+
+#[test]
 fn a_role_that_is_there_by_another_case_is_foreign_once_a_second_check_did_not_find_it() {
     let mut case = empty(quickstart());
     let taken = || coded(FailureClass::Conflict, "iam:CreateRole", "r", ("EntityAlreadyExists", "exists"));

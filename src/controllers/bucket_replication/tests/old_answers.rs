@@ -159,7 +159,9 @@ fn a_new_process_merges_no_statements_into_a_shared_policy_that_may_be_old() {
         scene.check_of("invoices");
         let ready = of_other(&scene);
         assert_eq!(ready["reason"], "Progressing", "{ready:#}");
-        assert!(ready["message"].as_str().unwrap().contains("started again a moment ago"), "{ready:#}");
+        let message = ready["message"].as_str().unwrap();
+        assert!(message.contains("started again a moment ago"), "{message}");
+        assert!(message.contains("source bucket invoices and destination bucket dr-copies"), "{message}");
         assert_eq!(scene.writes_to_aws(), [""; 0]);
         scene.clock.advance(Duration::from_secs(10));
     }
@@ -168,6 +170,28 @@ fn a_new_process_merges_no_statements_into_a_shared_policy_that_may_be_old() {
     assert_eq!(of_other(&scene)["reason"], "Applied");
     let policy = scene.world().buckets["dr-copies"].policy.clone().unwrap();
     assert_eq!(policy["Statement"].as_array().map(Vec::len), Some(4), "{policy:#}");
+}
+
+#[test]
+fn a_change_that_waits_for_newer_answers_names_every_bucket_that_they_are_about() {
+    for (part, buckets) in [
+        (&PARTS[0], "source bucket orders,"),
+        (&PARTS[1], "source bucket orders,"),
+        (&PARTS[2], "source bucket orders and destination bucket copies,"),
+        (&PARTS[6], "source bucket orders and destination bucket dr-copies,"),
+        (&PARTS[7], "source bucket orders and destination buckets copies; dr-copies,"),
+    ] {
+        let (mut scene, spec) = two_destinations();
+        scene.apply(spec.clone());
+        old(&scene, part, 12, false);
+        scene.check();
+        scene.clock.advance(Duration::from_secs(1));
+        scene.apply(changed(&spec, 2));
+        scene.check();
+        let ready = scene.condition("Ready");
+        assert_eq!(ready["reason"], "Progressing", "{}: {ready:#}", part.0);
+        assert!(ready["message"].as_str().unwrap().contains(buckets), "{}: {ready:#}", part.0);
+    }
 }
 
 #[test]

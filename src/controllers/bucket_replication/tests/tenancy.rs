@@ -120,6 +120,31 @@ fn deleting_the_default_account_allows_no_more_than_before() {
     scene.check();
     assert_eq!(scene.reason(), "AccountNotFound");
     assert_eq!(scene.calls(), [Call::SetStatus, Call::PublishEvent]);
+    scene.restart();
+    scene.check();
+    assert_eq!(scene.reason(), "AccountNotFound");
+    assert_eq!(scene.writes_to_aws(), [""; 0]);
+}
+
+/// A Helm release that is installed again takes account and operator away together.
+#[test]
+fn an_account_that_goes_while_no_operator_runs_allows_no_more_than_before() {
+    for account in [
+        json!({"accountId": HERE}),
+        json!({"accountId": 111_122_223_333_i64}),
+        json!({"accountId": HERE, "namespaces": {"matchNames": ["shop"]}, "sources": ["*"], "destinations": ["*"]}),
+    ] {
+        let mut scene = Scene::new();
+        scene.account("default", account.clone());
+        scene.apply(spec());
+        scene.check();
+        let refused = scene.reason();
+        scene.cluster.with(|server| server.objects.remove(&ObjectName::account("default")));
+        scene.restart();
+        scene.check();
+        assert_eq!(scene.reason(), "AccountNotFound", "it was {refused} under {account}");
+        assert_eq!(scene.writes_to_aws(), [""; 0]);
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Coverage, probes and own writes, on stores that hold a few resources or ten thousand.
 
+use futures::FutureExt;
 use kube::core::DeserializeGuard;
 
 use super::*;
@@ -9,6 +10,7 @@ use crate::controllers::index::tests::resource;
 use crate::replication::BucketAddress;
 use crate::replication::events::Lookup;
 use crate::runtime::clock::SimulatedClock;
+use crate::simulation::{SimulatedCloud, World};
 
 /// The state with one queue, which works, and these resources.
 fn working(resources: Vec<Guarded>, metrics: &EventMetrics) -> Events {
@@ -94,6 +96,34 @@ fn a_check_in_place_of_those_of_two_buckets_has_all_of_them_checked_once_it_find
     let waits =
         |n: i64| state.pacing.begin(&Key::namespaced("data", &format!("r{n}")), inner.now()).is_some();
     assert_eq!((0..6).map(waits).collect::<Vec<_>>(), [false, true, true, true, true, true]);
+}
+
+/// S3 may answer from before the change, and nothing else would have it read again before the long interval ends.
+#[test]
+fn what_is_remembered_for_longer_than_a_check_is_read_again_by_both_checks_that_an_event_causes() {
+    let cloud = SimulatedCloud::new(World::new("111122223333"));
+    for (name, is_remembered) in [
+        ("PutObjectLockConfiguration", true),
+        ("PutBucketObjectLockConfiguration", true),
+        ("PutBucketVersioning", false),
+        ("PutBucketReplication", false),
+    ] {
+        let (clock, resources) = (SimulatedClock::new(), vec![applied(0, "111122223333", "copies")]);
+        let events = working_by(Clock::Simulated(clock.clone()), resources, &EventMetrics::default());
+        let body = serde_json::json!({
+            "eventSource": "s3.amazonaws.com", "eventName": name, "awsRegion": "us-east-1",
+            "recipientAccountId": "111122223333", "requestParameters": {"bucketName": "bucket-0"},
+        });
+        let outcome = events.dispatch(&body.to_string(), &cloud).now_or_never();
+        assert_eq!(outcome, Some(crate::telemetry::EventOutcome::Checked), "{name}");
+        for check in ["the first", "the second"] {
+            let begun = events.begin_check(&key_of(0));
+            assert!(begun.are_cause, "{name}: {check}");
+            assert_eq!(begun.need_fresh_reads, is_remembered, "{name}: {check}");
+            events.end_check(&key_of(0), &begun, Answer::Unchanged);
+            clock.advance(Duration::from_secs(60));
+        }
+    }
 }
 
 #[test]
