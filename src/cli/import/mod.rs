@@ -60,7 +60,7 @@ pub struct ImportArgs {
     /// Replace files in the directory that differ
     #[arg(long, requires = "output_dir")]
     force: bool,
-    /// AwsAccount whose AWS identity to use, by its name or account id; absent: the AWS identity of the environment
+    /// AwsAccount whose AWS identity to use, by its name or account id, and which the resources name; absent: the AWS identity of the environment, and with --all what the AwsAccount default of the cluster allows
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     account: Option<String>,
     /// File with the AwsAccount; absent: read from the cluster
