@@ -562,7 +562,8 @@ mod tests {
     #[test]
     fn where_no_account_applies_one_of_the_same_account_is_named() {
         let note = |held: &[(&str, Option<&str>)]| {
-            let accounts = held.iter().map(|(name, id)| (name.to_string(), id.map(str::to_owned))).collect();
+            let accounts =
+                held.iter().map(|(name, id)| ((*name).to_owned(), id.map(str::to_owned))).collect();
             let owners = ManagedSources { accounts, ..ManagedSources::default() };
             owners.without_account("111122223333").unwrap_or_default()
         };

@@ -128,8 +128,9 @@ fn one_resource_is_a_tree() {
     let drift: Vec<_> = (0..12).map(|n| entry(&format!("rules[r{n}].destination.storageClass"))).collect();
     object["status"]["drift"] = json!(drift);
     object["status"]["driftCount"] = json!(140);
+    let corrected: Vec<_> = (0..11).map(|_| entry("rules[all].status")).collect();
     object["status"]["lastCorrection"] =
-        json!({"time": "2026-02-27T12:00:00Z", "count": 11, "items": vec![entry("rules[all].status"); 11]});
+        json!({"time": "2026-02-27T12:00:00Z", "count": 11, "items": corrected});
     let backfill = json!({
         "apiVersion": "s3replication.dev/v1alpha1", "kind": "ReplicationBackfill",
         "metadata": {"namespace": "data", "name": "november"},
