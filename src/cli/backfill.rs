@@ -354,7 +354,8 @@ fn line(view: &BackfillView, rate: Option<f64>) -> String {
             let percent = (done * 100.0).floor();
             format!("backfill {}: {reason}, {percent} %: {counts}{}", view.name, rate.unwrap_or_default())
         }
-        _ => format!("backfill {}: {reason}", view.name),
+        _ if view.message.is_empty() => format!("backfill {}: {reason}", view.name),
+        _ => format!("backfill {}: {reason}: {}", view.name, printable(&view.message)),
     }
 }
 
@@ -481,6 +482,15 @@ mod tests {
         );
         let shown = moment(&running(1200, 10), Some(41.4));
         assert!(shown.ends_with("40 % 1200 of 3000, 10 failed, 41/s, Running"), "{shown}");
+    }
+
+    #[test]
+    fn a_line_without_counts_says_what_the_backfill_waits_for() {
+        let named = BackfillView { name: "orders-1".to_owned(), ..BackfillView::default() };
+        assert_eq!(line(&named, None), "backfill orders-1: created");
+        let (reason, message) = ("Preparing".to_owned(), "S3 has accepted\u{1b} the job".to_owned());
+        let shown = line(&BackfillView { reason, message, ..named }, None);
+        assert_eq!(shown, "backfill orders-1: Preparing: S3 has accepted  the job");
     }
 
     #[test]

@@ -181,7 +181,7 @@ fn explanation(of_at_most: &str) -> String {
         limit => format!("{} at most", limit.trim_start_matches(" of at most ")),
     };
     format!(
-        "no answer yet, which is normal while other checks come first, within a minute of a write of the operator (AWS may still answer from before it), and within a minute after the operator has started; this command waits {limit} (--timeout)"
+        "no answer yet, which is normal while other checks come first, within ten seconds of another request, within a minute of a write of the operator (AWS may still answer from before it), and within a minute after the operator has started; this command waits {limit} (--timeout)"
     )
 }
 

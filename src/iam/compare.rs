@@ -107,9 +107,10 @@ pub fn compare(want: &Value, got: &Value) -> Vec<GrantDifference> {
     let subjects: BTreeSet<&GrantKey> = want.keys().chain(got.keys()).collect();
     let differences = subjects.into_iter().filter_map(|subject| {
         let (want, got) = (want.get(subject), got.get(subject));
-        let effects =
-            |side: Option<&Granted>| side.map(|granted| &granted.effects).cloned().unwrap_or_default();
-        (effects(want) != effects(got)).then(|| GrantDifference {
+        let meanings = |side: Option<&Granted>| -> BTreeSet<String> {
+            side.into_iter().flat_map(|granted| granted.effects.keys().cloned()).collect()
+        };
+        (meanings(want) != meanings(got)).then(|| GrantDifference {
             path: want.or(got).map(|granted| granted.path.clone()).unwrap_or_default(),
             want: want.map(Granted::text),
             got: got.map(Granted::text),
@@ -182,18 +183,26 @@ struct Grant {
     /// The action as it is written.
     action_text: String,
     /// `Allow` or `Deny`, and the conditions.
-    effect: String,
+    effect: Effect,
+}
+
+/// What a grant does to its subject. Conditions that mean the same have one meaning, and each is shown as it is written.
+#[derive(Clone)]
+struct Effect {
+    meaning: String,
+    text: String,
 }
 
 /// How one subject is granted.
 struct Granted {
     path: String,
-    effects: BTreeSet<String>,
+    /// The texts by their meanings.
+    effects: BTreeMap<String, String>,
 }
 
 impl Granted {
     fn text(&self) -> String {
-        self.effects.iter().cloned().collect::<Vec<_>>().join("; ")
+        self.effects.values().cloned().collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -204,8 +213,8 @@ fn by_subject(grants: Vec<Grant>) -> BTreeMap<GrantKey, Granted> {
             subject.resource.as_ref().map(|resource| format!(" on {resource}")).unwrap_or_default();
         let principal = subject.principal.as_ref().map(|name| format!(" by {name}")).unwrap_or_default();
         let path = format!("{action_text}{resource}{principal}");
-        let granted = subjects.entry(subject).or_insert_with(|| Granted { path, effects: BTreeSet::new() });
-        granted.effects.insert(effect);
+        let granted = subjects.entry(subject).or_insert_with(|| Granted { path, effects: BTreeMap::new() });
+        granted.effects.entry(effect.meaning).or_insert(effect.text);
     }
     subjects
 }
@@ -218,16 +227,19 @@ fn grants(document: &Value) -> Vec<Grant> {
         None => vec![Grant {
             subject: GrantKey { action: "unreadable".to_owned(), resource: None, principal: None },
             action_text: "unreadable policy".to_owned(),
-            effect: document.to_string(),
+            effect: Effect { meaning: document.to_string(), text: document.to_string() },
         }],
     }
 }
 
 fn grants_of_statement(statement: &Value) -> Vec<Grant> {
-    let effect = match condition(statement) {
+    let with = |condition: Option<&Value>| match condition {
         Some(condition) => format!("{} if {condition}", effect_of(statement)),
         None => effect_of(statement).to_owned(),
     };
+    let canonical = condition(statement);
+    let written = canonical.as_ref().and_then(|_| statement.get("Condition"));
+    let effect = Effect { meaning: with(canonical.as_ref()), text: with(written) };
     let principals = all_principals_of(statement);
     let actions = either(statement, "Action", "NotAction");
     let resources = either(statement, "Resource", "NotResource");
@@ -401,6 +413,21 @@ mod tests {
         assert_eq!(paths(&want, &json!("not json")).len(), 3, "two missing and one unreadable");
         let negated = json!({"Statement": [{"Effect": "Allow", "NotAction": "s3:A", "Resource": "r"}]});
         assert!(paths(&want, &negated).contains(&"anything but s3:A on r".to_owned()));
+    }
+
+    #[test]
+    fn a_difference_shows_conditions_as_they_are_written() {
+        let of = |action: &str| {
+            json!({"Statement": [{"Effect": "Allow", "Action": action, "Resource": "r", "Condition": {
+                "StringEqualsIfExists": {"s3:ResourceAccount": ["111122223333"]},
+            }}]})
+        };
+        let found = compare(&of("s3:A"), &json!({"Statement": []}));
+        let texts: Vec<Option<&str>> = found.iter().map(|difference| difference.want.as_deref()).collect();
+        assert_eq!(
+            texts,
+            [Some("Allow if {\"StringEqualsIfExists\":{\"s3:ResourceAccount\":[\"111122223333\"]}}")]
+        );
     }
 
     #[test]

@@ -17,8 +17,8 @@ use kube::core::ObjectMeta;
 use serde_json::json;
 
 use crate::api::{
-    AdoptionPolicy, BucketReplication, BucketReplicationSpec, BucketReplicationStatus, DEFAULT_ACCOUNT,
-    ReplicationRule,
+    AdoptionPolicy, AwsAccount, BucketReplication, BucketReplicationSpec, BucketReplicationStatus,
+    DEFAULT_ACCOUNT, ReplicationRule,
 };
 use crate::aws::{self, AwsClient, AwsConnector, Importable, ListedBucket};
 use crate::cli::account_lookup::AccountLookup;
@@ -41,7 +41,8 @@ use crate::replication::import::{
 };
 use crate::replication::observed::Read;
 use crate::replication::{
-    Accounts, BucketRef, FailureClass, Plan, ReadSet, Replication, ResourceId, VersioningStatus, assess,
+    Account, Accounts, BucketRef, FailureClass, Plan, ReadSet, Replication, ResourceId, VersioningStatus,
+    assess,
 };
 
 #[derive(Debug, Args)]
@@ -59,7 +60,7 @@ pub struct ImportArgs {
     /// Replace files in the directory that differ
     #[arg(long, requires = "output_dir")]
     force: bool,
-    /// AwsAccount whose AWS identity to use, by its name or account id; absent: the AWS identity of the environment
+    /// AwsAccount whose AWS identity to use, by its name or account id, and which the resources name; absent: the AWS identity of the environment, and with --all what the AwsAccount default of the cluster allows
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     account: Option<String>,
     /// File with the AwsAccount; absent: read from the cluster
@@ -120,26 +121,24 @@ impl ImportError {
 pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
     let connector = AwsConnector::from_env(args.aws.settings(), aws::AwsMetrics::default()).await;
     let account = match &args.account {
-        Some(name) => {
-            let manifests = Manifests::read(&args.filenames)?;
-            let mut lookup = AccountLookup::new(&manifests, &args.cluster);
-            let account = lookup.account(name).await?;
-            // The namespace may be a placeholder, so that this keeps nobody from a manifest.
-            if let Some(refusal) = lookup.namespace_refusal(&account, &args.namespace).await {
-                eprintln!("note: {}, or name another namespace by -n", refusal.message);
-            }
-            Some(account)
-        }
+        Some(name) => Some(account_for(name, &args).await?),
         None => None,
     };
     let aws = match &account {
         Some(account) => connector.client_in(account, &ResourceId::of_account(&account.name)).await?,
         None => connector.ambient().await?,
     };
-    let accounts = Accounts { source: account, ..Accounts::default() };
     let owners = if args.all { Some(read_owners(&args.cluster).await) } else { None };
+    let applied = match (&account, &owners) {
+        (None, Some(Ok(owners))) if owners.has_default_account() => default_account(&args).await,
+        _ => account.clone(),
+    };
+    let only_source = |source| Accounts { source, ..Accounts::default() };
+    let (accounts, applied) = (only_source(account), only_source(applied));
     let target = ManifestTarget {
         accounts: &accounts,
+        applied: &applied,
+        account_id: &aws.caller().account,
         namespace: &args.namespace,
         connector: &connector,
         directory: args.output_dir.as_deref(),
@@ -157,7 +156,10 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
         Some(Err(why)) => complain(&format!("note: {NOT_ASKED} {why}")),
         Some(Ok(owners)) => {
             let takes_any = imported.buckets.iter().any(|bucket| bucket.manifest.is_ok());
-            if let Some(note) = owners.without_account().filter(|_| args.account.is_none() && takes_any) {
+            if let Some(note) = owners.without_account(&aws.caller().account)
+                && args.account.is_none()
+                && takes_any
+            {
                 complain(&note);
             }
             for odd in &owners.unclear {
@@ -196,13 +198,35 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
     Ok(code)
 }
 
+/// An `AwsAccount` by its name, and a note if the namespace may not use it.
+async fn account_for(name: &str, args: &ImportArgs) -> Result<Account, CliError> {
+    let manifests = Manifests::read(&args.filenames)?;
+    let mut lookup = AccountLookup::new(&manifests, &args.cluster);
+    let account = lookup.account(name).await?;
+    // The namespace may be a placeholder, so that this keeps nobody from a manifest.
+    if let Some(refusal) = lookup.namespace_refusal(&account, &args.namespace).await {
+        complain(&format!("note: {}, or name another namespace by -n", refusal.message));
+    }
+    Ok(account)
+}
+
+/// The `AwsAccount` that the operator applies to resources that name none. `None`: it cannot be read, which is noted.
+async fn default_account(args: &ImportArgs) -> Option<Account> {
+    let found = account_for(DEFAULT_ACCOUNT, args).await;
+    found.inspect_err(|error| complain(&format!("note: {error}"))).ok()
+}
+
 /// Calls that are under way at the same time. The rate limits of the account apply besides.
 const CONCURRENCY: usize = 16;
 
 /// What the manifests say besides the buckets, and as whom the command tries what they ask for.
 struct ManifestTarget<'a> {
-    /// The `AwsAccount` of the sources, if there is one.
+    /// The `AwsAccount` that the resources name, if one was asked for.
     accounts: &'a Accounts,
+    /// The `AwsAccount` that decides what the resources may do: the one above, or the default one of the cluster.
+    applied: &'a Accounts,
+    /// The account of the buckets.
+    account_id: &'a str,
     namespace: &'a str,
     connector: &'a AwsConnector,
     /// The directory of the files.
@@ -229,23 +253,25 @@ struct ManagedSources {
     by_bucket: BTreeMap<String, String>,
     /// Resources of another version, whose source is not known.
     unclear: Vec<String>,
-    /// The names of the `AwsAccount`s, as far as the user may list them.
-    accounts: Vec<String>,
+    /// The `AwsAccount`s, as far as the user may list them: the name, and the account id where this version can decode it.
+    accounts: Vec<(String, Option<String>)>,
 }
 
 impl ManagedSources {
-    /// What to note where no `AwsAccount` was asked for, and the cluster has some: the operator applies one of them to the
-    /// resources, and may refuse them.
-    fn without_account(&self) -> Option<String> {
+    fn has_default_account(&self) -> bool {
+        self.accounts.iter().any(|(name, _)| name == DEFAULT_ACCOUNT)
+    }
+
+    /// What to note where no `AwsAccount` was asked for, the cluster has some, and none is the default one: the operator
+    /// refuses resources that name none.
+    fn without_account(&self, account_id: &str) -> Option<String> {
         let all = &self.accounts;
-        let name = all.iter().find(|name| *name == DEFAULT_ACCOUNT).or(all.first())?;
-        let applies = match name == DEFAULT_ACCOUNT {
-            true => {
-                format!("AwsAccount {name} of the cluster applies to these resources, and may refuse them")
-            }
-            false => "the cluster has AwsAccounts, and may refuse resources that name none".to_owned(),
-        };
-        Some(format!("note: {applies}: --account {name} imports only what it allows"))
+        let is_of_account = |held: &&(String, Option<String>)| held.1.as_deref() == Some(account_id);
+        let (name, _) =
+            all.iter().find(is_of_account).or(all.first()).filter(|_| !self.has_default_account())?;
+        Some(format!(
+            "note: the cluster has AwsAccounts and none named {DEFAULT_ACCOUNT}, so that the operator refuses resources that name none: --account {name} imports what it allows, and names it"
+        ))
     }
 
     fn of(mut found: Vec<FoundObject<BucketReplication>>) -> ManagedSources {
@@ -283,7 +309,11 @@ async fn read_owners(cluster: &ClusterArgs) -> Result<ManagedSources, Kubernetes
     let (found, _) = kubernetes.list(&ScopeArgs::everywhere()).await?;
     // Who may not list them is refused later, by the operator, and with the reason.
     let held = kubernetes.accounts().await.unwrap_or_default();
-    let accounts = held.into_iter().filter_map(|account| account.metadata.name).collect();
+    let known = |account: FoundObject<AwsAccount>| {
+        let id = account.object.ok().map(|account| account.spec.account_id);
+        Some((account.metadata.name?, id))
+    };
+    let accounts = held.into_iter().filter_map(known).collect();
     Ok(ManagedSources { accounts, ..ManagedSources::of(found) })
 }
 
@@ -405,7 +435,16 @@ async fn require_accepted(
 ) -> Result<(), CliError> {
     let (id, status) = (resource_id(resource), BucketReplicationStatus::default());
     let spec = &resource.spec;
-    let replication = Replication { spec, status: &status, id: &id, accounts: target.accounts };
+    if let Some(other) = &target.applied.source
+        && other.spec.account_id != target.account_id
+    {
+        let why = vec![format!(
+            "AwsAccount {} is for account {}, and the bucket is in account {}; name the AwsAccount of that account by --account",
+            other.name, other.spec.account_id, target.account_id
+        )];
+        return Err(ImportError::Refused { bucket: bucket.to_owned(), why }.into());
+    }
+    let replication = Replication { spec, status: &status, id: &id, accounts: target.applied };
     let forbidden = refusals_in_any_namespace(&replication);
     let plan = if forbidden.is_empty() {
         let read_set = ReadSet::of(&replication, false);
@@ -521,15 +560,19 @@ mod tests {
     }
 
     #[test]
-    fn the_account_that_would_apply_is_named_where_none_was_asked_for() {
-        let note = |names: &[&str]| {
-            let accounts = names.iter().map(ToString::to_string).collect();
-            ManagedSources { accounts, ..ManagedSources::default() }.without_account().unwrap_or_default()
+    fn where_no_account_applies_one_of_the_same_account_is_named() {
+        let note = |held: &[(&str, Option<&str>)]| {
+            let accounts =
+                held.iter().map(|(name, id)| ((*name).to_owned(), id.map(str::to_owned))).collect();
+            let owners = ManagedSources { accounts, ..ManagedSources::default() };
+            owners.without_account("111122223333").unwrap_or_default()
         };
+        let (ours, theirs) = (Some("111122223333"), Some("123456789012"));
         assert_eq!(note(&[]), "");
-        assert!(note(&["a", "default"]).contains("AwsAccount default of the cluster applies"));
-        assert!(note(&["a", "default"]).ends_with("--account default imports only what it allows"));
-        assert!(note(&["a", "b"]).ends_with("--account a imports only what it allows"));
+        assert_eq!(note(&[("a", ours), ("default", theirs)]), "", "what it refuses is not taken");
+        assert_eq!(note(&[("a", ours), ("default", None)]), "");
+        assert!(note(&[("a", None), ("b", theirs), ("c", ours)]).contains("--account c imports"));
+        assert!(note(&[("b", theirs)]).contains("--account b imports"));
     }
 
     #[test]

@@ -248,6 +248,10 @@ impl FleetReport {
             return "No account could be read, so that it is unknown which buckets replicate.".to_owned();
         }
         let buckets: usize = self.accounts.iter().filter_map(|account| account.buckets).sum();
+        if buckets == 0 && self.unknown.is_empty() {
+            let has = form(self.accounts.len(), "The account has", "The accounts have");
+            return format!("{has} no buckets.");
+        }
         let unknown = match self.unknown.len() {
             0 => String::new(),
             count => format!(

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use crate::cli::fleet::{ReplicationView, Verdict};
 use crate::cli::map::account_and_region;
 use crate::cli::report::data::{BucketReport, ChangeReport, FleetReport, IMPORT, UnknownReport};
@@ -94,7 +96,7 @@ pub fn markdown(report: &FleetReport) -> String {
         "# S3 replication\n\n{sign} **{}**\n\n{}\n\nAs of {}.\n",
         report.headline(escaped),
         report.coverage(escaped),
-        escaped(&report.generated)
+        time(&report.generated)
     );
     let listings = lists(report);
     let rest = LONGEST.saturating_sub(text.len());
@@ -189,7 +191,7 @@ fn changes(changes: &[ChangeReport<'_>]) -> Option<Listing> {
         "\n## Drift and corrections\n\n| What | Replication | When | Fields |\n| --- | --- | --- | --- |\n";
     Listing::new(head.to_owned(), changes, |ChangeReport { view, corrected, entries, count }| {
         let what = if corrected.is_some() { "corrected" } else { "differs now" };
-        let when = corrected.map(|time| escaped(&time.to_string())).unwrap_or_default();
+        let when = corrected.map(|time| time.to_string()).unwrap_or_default();
         let fields = shown(entries.iter().map(|entry| escaped(&entry.to_string())), *count);
         format!("| {what} | {} | {when} | {fields} |\n", escaped(&view.full_name()))
     })
@@ -219,16 +221,24 @@ fn buckets(title: &str, buckets: &[BucketReport]) -> Option<Listing> {
     })
 }
 
+/// A time as it is: nothing begins in one. A report that is read may have other text in place of it.
+fn time(text: &str) -> String {
+    text.parse::<Timestamp>().map_or_else(|_| escaped(text), |time| time.to_string())
+}
+
 /// Text that stays text: no table cell, link, mention, emphasis or HTML begins in it. A long one is cut.
 fn escaped(text: &str) -> String {
     let mut cell = String::new();
-    for character in text.chars() {
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
         let piece = match character {
             '&' => "&amp;".to_owned(),
             '<' => "&lt;".to_owned(),
             '>' => "&gt;".to_owned(),
             // GitHub links an address that begins with www.
             '.' if cell.to_ascii_lowercase().ends_with("www") => "&#46;".to_owned(),
+            // Before a blank it begins no emoji, and ends no scheme of a link.
+            ':' if characters.peek().is_none_or(|next| next.is_whitespace()) => ":".to_owned(),
             '|' | '`' | '*' | '_' | '[' | ']' | '\\' | '~' | '#' | '@' | '!' | '$' | ':' => {
                 format!("&#{};", u32::from(character))
             }

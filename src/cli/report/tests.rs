@@ -60,6 +60,18 @@ fn markdown_begins_with_the_verdict() {
 }
 
 #[test]
+fn accounts_without_buckets_are_not_counted_in_zeros() {
+    let account =
+        |id: &str| ReadAccount { account_id: id.to_owned(), account_ref: None, buckets: Ok(vec![]) };
+    let coverage = |accounts: &[&str]| {
+        let accounts = accounts.iter().map(|id| account(id)).collect();
+        FleetReport::new(vec![], Covered::by(&[]), accounts, now()).coverage(str::to_owned)
+    };
+    assert_eq!(coverage(&["111111111111"]), "The account has no buckets.");
+    assert_eq!(coverage(&["111111111111", "222222222222"]), "The accounts have no buckets.");
+}
+
+#[test]
 fn markdown_has_the_map_and_the_drift_of_the_page() {
     let mut drifted = resource("bills", &[["Ready", "False", "Drifted", "m"]]);
     let entry = |n: usize| json!({"resource": "Role", "name": "r", "path": format!("path{n}"), "want": "a", "got": "b"});

@@ -11,9 +11,10 @@ use crate::cli::terminal::{Layout, Tone, pad, printable, tone};
 const GAP: usize = 2;
 /// The columns of the sign before each line.
 const SIGN: usize = 2;
-/// A column is not made wider for a longer text. Where the width is limited, the text is cut, and elsewhere its row is
-/// longer.
+/// On a terminal, a column is not made wider for a longer text while the reasons in words need the room.
 const WIDEST: usize = 44;
+/// Where lines may have any length, one longer text does not move the columns of all others: its row alone is longer.
+const WIDEST_IN_A_PIPE: usize = 80;
 /// The columns that the reason in words gets, if need be at the expense of names.
 const REASON: usize = 40;
 /// The column of names is not made narrower.
@@ -37,9 +38,13 @@ struct Columns {
 impl Columns {
     /// Columns for texts of these widths within the width of the terminal: the reason in words is worth more than the ends
     /// of long names, and the buckets are left out where they leave no room for what is wrong.
-    fn within(all: Option<usize>, [name, buckets, status]: [usize; 3]) -> Columns {
-        let Some(all) = all else { return Columns { name, buckets, status, why: usize::MAX } };
-        let (wanted, mut buckets, mut status) = (name, buckets, status);
+    fn within(all: Option<usize>, [name, buckets, status, why]: [usize; 4]) -> Columns {
+        let Some(all) = all else {
+            let [name, buckets, status] = [name, buckets, status].map(|width| width.min(WIDEST_IN_A_PIPE));
+            return Columns { name, buckets, status, why: usize::MAX };
+        };
+        let longest = [name, buckets];
+        let [wanted, mut buckets, mut status] = [name, buckets, status].map(|width| width.min(WIDEST));
         let used = |name: usize, buckets: usize, status: usize| {
             SIGN + name + GAP + status + GAP + if buckets > 0 { buckets + GAP } else { 0 }
         };
@@ -59,7 +64,22 @@ impl Columns {
             // Nobody else needs it.
             name = wanted.min(name + (all + GAP).saturating_sub(used(name, buckets, status)));
         }
-        Columns { name, buckets, status, why: if rest < SHORTEST { 0 } else { rest } }
+        let why_or_none = if rest < SHORTEST { 0 } else { rest };
+        Columns { name, buckets, status, why: why_or_none }.widened(longest, why)
+    }
+
+    /// Gives the room that the reasons in words leave to the buckets, and then to the names, up to the longest of them.
+    fn widened(self, [name, buckets]: [usize; 2], why: usize) -> Columns {
+        let mut free = self.why.saturating_sub(why);
+        let mut grown = |width: usize, longest: usize| {
+            let more = free.min(longest.saturating_sub(width));
+            free -= more;
+            width + more
+        };
+        let buckets = if self.buckets > 0 { grown(self.buckets, buckets) } else { 0 };
+        let name = grown(self.name, name);
+        let taken = name + buckets - self.name - self.buckets;
+        Columns { name, buckets, why: self.why - taken, ..self }
     }
 }
 
@@ -77,10 +97,9 @@ pub fn lines(views: &[ReplicationView], layout: &Layout, program: (&str, &str)) 
     let header = ["NAMESPACE/NAME", "SOURCE → DESTINATION", "STATUS", "WHY"];
     let width = |column: usize| {
         let texts = rows.iter().filter_map(|row| row.get(column)).map(|text| text.width());
-        let widest = texts.chain(header.get(column).map(|text| text.width())).max().unwrap_or_default();
-        widest.min(WIDEST)
+        texts.chain(header.get(column).map(|text| text.width())).max().unwrap_or_default()
     };
-    let columns = Columns::within(layout.width, [width(0), width(1), width(2)]);
+    let columns = Columns::within(layout.width, [width(0), width(1), width(2), width(3)]);
     let line = |cells: [&str; 4]| {
         let [name, buckets, status, why] = cells;
         let cell = |text: &str, width: usize| match width {

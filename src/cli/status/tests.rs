@@ -33,6 +33,25 @@ fn a_name_that_is_longer_than_its_column_is_a_word_of_its_own_in_a_pipe() {
 }
 
 #[test]
+fn names_are_whole_and_aligned_where_there_is_room_for_them() {
+    let (long, short) = ("orders-".repeat(3) + "eu", "bills");
+    let views =
+        all([long.as_str(), short].map(|name| resource(name, &[["Ready", "False", "ForeignRole", "m"]])));
+    for layout in [PIPE, Layout { width: Some(280), ..TERMINAL }] {
+        let text = lines(&views, &layout, ("kubectl s3replication", ""));
+        assert!(!text.contains('…') && text.contains(&format!("{long}-source → ")), "{text}");
+        let column = |line: &str, word: &str| {
+            let before = line.split(word).next().unwrap_or_default();
+            before.chars().count()
+        };
+        let rows: Vec<&str> = text.lines().filter(|line| line.starts_with('✗')).collect();
+        let header = text.lines().find(|line| line.contains("STATUS")).unwrap();
+        let columns: Vec<usize> = rows.iter().map(|row| column(row, "ForeignRole")).collect();
+        assert_eq!(columns, [column(header, "STATUS"); 2], "{text}");
+    }
+}
+
+#[test]
 fn every_reason_has_its_verdict_its_meaning_and_a_next_command() {
     let mut text = String::new();
     for reason in reasons() {
@@ -109,8 +128,9 @@ fn one_resource_is_a_tree() {
     let drift: Vec<_> = (0..12).map(|n| entry(&format!("rules[r{n}].destination.storageClass"))).collect();
     object["status"]["drift"] = json!(drift);
     object["status"]["driftCount"] = json!(140);
+    let corrected: Vec<_> = (0..11).map(|_| entry("rules[all].status")).collect();
     object["status"]["lastCorrection"] =
-        json!({"time": "2026-02-27T12:00:00Z", "count": 1, "items": [entry("rules[all].status")]});
+        json!({"time": "2026-02-27T12:00:00Z", "count": 11, "items": corrected});
     let backfill = json!({
         "apiVersion": "s3replication.dev/v1alpha1", "kind": "ReplicationBackfill",
         "metadata": {"namespace": "data", "name": "november"},

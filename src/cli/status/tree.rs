@@ -11,8 +11,10 @@ use crate::cli::fleet::{BackfillView, BucketView, ConditionView, ReplicationView
 use crate::cli::terminal::{Layout, Tone, printable, tone};
 use crate::replication::status::runbooks::unlinked;
 
-/// The entries of a list that are shown; the count of the others follows.
+/// The differences that are shown; the count of the others follows.
 const SHOWN: usize = 10;
+/// As many fields of the last correction: nobody has to act on them.
+const SHOWN_CORRECTED: usize = 3;
 
 /// A part of the tree: a line, and the lines below it.
 struct Branch {
@@ -73,12 +75,12 @@ pub fn tree(view: &ReplicationView, layout: &Layout, now: Timestamp) -> String {
     branches.push(settings(view, layout, now));
     if view.drift_count > 0 {
         let title = format!("differs from the spec in {}", fields(view.drift_count));
-        branches
-            .push(Branch::new(layout.paint(Tone::Warning, &title), entries(&view.drift, view.drift_count)));
+        let below = entries(&view.drift, view.drift_count, SHOWN);
+        branches.push(Branch::new(layout.paint(Tone::Warning, &title), below));
     }
     if let Some(correction) = &view.last_correction {
         let title = format!("last correction {}: {}", ago(correction.time.0, now), fields(correction.count));
-        branches.push(Branch::new(title, entries(&correction.items, correction.count)));
+        branches.push(Branch::new(title, entries(&correction.items, correction.count, SHOWN_CORRECTED)));
     }
     branches.extend(view.backfills.iter().map(|backfill| {
         let commands = backfill.next.iter();
@@ -181,9 +183,9 @@ fn settings(view: &ReplicationView, layout: &Layout, now: Timestamp) -> Branch {
     Branch::new(title, view.conditions.iter().map(|condition| Branch::leaf(line(condition))).collect())
 }
 
-fn entries(entries: &[DriftEntry], count: i32) -> Vec<Branch> {
-    let lines = entries.iter().take(SHOWN).map(|entry| Branch::leaf(printable(&entry.to_string())));
-    let left = usize::try_from(count).unwrap_or_default().saturating_sub(entries.len().min(SHOWN));
+fn entries(entries: &[DriftEntry], count: i32, at_most: usize) -> Vec<Branch> {
+    let lines = entries.iter().take(at_most).map(|entry| Branch::leaf(printable(&entry.to_string())));
+    let left = usize::try_from(count).unwrap_or_default().saturating_sub(entries.len().min(at_most));
     let more = (left > 0).then(|| Branch::leaf(format!("and {left} more")));
     lines.chain(more).collect()
 }

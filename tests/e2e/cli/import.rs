@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use aws_sdk_s3::types as s3;
 use rig::world::World;
+use serde_json::json;
 
 use crate::support::{operator_of, person, plan, reason, turn_of_a_busy_test};
 
@@ -224,6 +225,55 @@ async fn a_bucket_that_a_resource_is_about_is_left_out_of_an_import() -> Result<
     assert!(text.contains("No cluster was asked"), "{text}");
     assert!(error.contains("No cluster was asked") && error.contains("/nowhere/kubeconfig"), "{error}");
     assert!(files(&directory)?.contains_key(&format!("{managed}.yaml")), "{text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_import_without_an_account_takes_what_the_default_account_of_the_cluster_allows() -> Result<()> {
+    let world = World::alone("import-default").await?;
+    let (allowed, destination, role) = by_hand(&world).await?;
+    let refused = world.versioned_bucket("us-east-1").await?;
+    for bucket in [&allowed, &refused] {
+        put(&world, bucket, &role, vec![full("r", 1, &destination)?]).await?;
+    }
+    let account = |id: &str| {
+        let spec = json!({
+            "accountId": id, "namespaces": {"matchNames": [world.namespace]},
+            "sources": [allowed], "destinations": [destination],
+        });
+        let metadata = json!({"name": "default"});
+        json!({"apiVersion": "s3replication.dev/v1alpha1", "kind": "AwsAccount", "metadata": metadata, "spec": spec})
+            .to_string()
+    };
+    let other_id = "999999999999";
+    world.apply(&account(other_id)).await?;
+    let (code, manifests, error) = import(&world, &["--all"]).await?;
+    assert_eq!((code, manifests.as_str()), (Some(2), ""), "{error}");
+    let why = format!("AwsAccount default is for account {other_id}, and the bucket is in account");
+    assert_eq!(error.matches(&why).count(), 2, "{error}");
+
+    world.accounts().delete("default", &Default::default()).await?;
+    world.apply(&account(&world.account)).await?;
+    let (code, manifests, error) = import(&world, &["--all"]).await?;
+    assert_eq!(code, Some(2), "{error}");
+    assert!(manifests.contains(&allowed) && !manifests.contains(&refused), "{manifests}");
+    assert!(!manifests.contains("accountRef"), "the default one needs no name: {manifests}");
+    for part in [&refused, "AwsAccount default", "sources"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    let elsewhere = ["import", "--all", "-n", "elsewhere"];
+    let output = person(&world).run(elsewhere, "").await?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        error.contains("note: ") && error.contains("elsewhere"),
+        "a namespace that it does not admit: {error}"
+    );
+
+    world.proxy.clear();
+    let _operator = operator_of(&world).start().await?;
+    world.apply(&manifests).await?;
+    world.wait_ready(&allowed).await?;
+    assert_eq!(world.proxy.writes().len(), 0, "what was imported is as it should be");
     Ok(())
 }
 

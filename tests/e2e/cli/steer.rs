@@ -398,10 +398,12 @@ async fn ctrl_z_gives_the_terminal_back_and_fg_draws_again() -> Result<()> {
     let (program, pid_path) = (env!("CARGO_BIN_EXE_s3-replication-operator"), pid_file.display());
     let kubeconfig = world.cluster().person_kubeconfig().display();
     let status = format!("{program} status -w -n {} --kubeconfig {kubeconfig}", world.namespace);
-    // A shell with jobs, as a person has one: it goes on where its job stops. `bg` leaves the terminal to the shell.
-    let jobs = format!(
-        "set -m; sh -c 'echo $$ > {pid_path}; exec {status}'; echo stopped; bg; sleep 0.5; echo behind; fg"
-    );
+    // A shell with jobs, as a person has one: it goes on where its job stops. `bg` leaves the terminal to the shell, and
+    // once it returns the job runs. A job that would draw there stops again, and /proc shows that (T). One that does not
+    // is waited for ten seconds, so that the shell ends although the test has failed.
+    let is_stopped = format!("grep -q '^State:.T' /proc/$(cat {pid_path})/status");
+    let wait = format!("for _ in $(seq 500); do {is_stopped} && echo behind && break; sleep 0.02; done");
+    let jobs = format!("set -m; sh -c 'echo $$ > {pid_path}; exec {status}'; echo stopped; bg; {wait}; fg");
     let script = pid_file.with_file_name("jobs.sh");
     std::fs::write(&script, jobs)?;
     let mut command = std::process::Command::new("script");

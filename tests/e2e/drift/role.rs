@@ -125,7 +125,7 @@ async fn every_outside_change_of_the_role_policy_is_reported_and_corrected() -> 
     // Every statement of the operator holds for buckets of the account only.
     let own = scene.world.account.to_string();
     let policy = |action: &str, on: &str, want: &str, got: &str| {
-        let allow = format!(r#"Allow if {{"stringequalsifexists":{{"s3:resourceaccount":["{own}"]}}}}"#);
+        let allow = format!(r#"Allow if {{"StringEqualsIfExists":{{"s3:ResourceAccount":["{own}"]}}}}"#);
         let text = |text: &str| match text {
             "Allow" => allow.clone(),
             "Allow; Deny" => format!("{allow}; Deny"),
@@ -134,7 +134,7 @@ async fn every_outside_change_of_the_role_policy_is_reported_and_corrected() -> 
         differs("RolePolicy", ROLE, format!("{action} on {on}"), &text(want), &text(got))
     };
     let tls = json!({"Bool": {"aws:SecureTransport": "true"}});
-    let if_tls = r#"Allow if {"bool":{"aws:securetransport":["true"]}}"#;
+    let if_tls = r#"Allow if {"Bool":{"aws:SecureTransport":"true"}}"#;
 
     let edits: Vec<Edit<Value>> = vec![
         edit(

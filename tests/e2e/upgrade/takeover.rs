@@ -101,7 +101,7 @@ fn check_observed(before: &Value, now: &Value) -> Result<()> {
     ensure!(known.len() == 1 && entries(now).contains(&known[0]), "{now:#}");
     for entry in entries(now).iter().filter(|entry| !known.contains(entry)) {
         let want = entry["want"].as_str().unwrap_or_default();
-        ensure!(entry["resource"] == "RolePolicy" && want.contains("s3:resourceaccount"), "{entry:#}");
+        ensure!(entry["resource"] == "RolePolicy" && want.contains("s3:ResourceAccount"), "{entry:#}");
     }
     ensure!(reason(now, "InSync") == "Drifted", "{now:#}");
     Ok(())

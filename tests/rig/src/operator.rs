@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -178,11 +178,19 @@ fn image_variables() -> impl Iterator<Item = (&'static str, &'static str)> {
     IMAGE.lines().filter_map(|line| line.strip_prefix("ENV ")?.split_once('='))
 }
 
-/// Builds the operator in the profile that this program was built in. Returns the path of the program.
+/// Builds the operator in the profile that this program was built in, once. Returns the path of the program.
 ///
 /// # Errors
 /// If it does not compile; the error quotes Cargo.
 pub fn build() -> Result<PathBuf> {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    match BUILT.get() {
+        Some(program) => Ok(program.clone()),
+        None => compile().map(|program| BUILT.get_or_init(|| program).clone()),
+    }
+}
+
+fn compile() -> Result<PathBuf> {
     let exe = std::env::current_exe().context("cannot find this program")?;
     let release = exe.components().any(|part| part.as_os_str() == "release");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));

@@ -105,8 +105,12 @@ pub fn find(program: &str) -> Option<PathBuf> {
 
 /// The PATH with the folders of root's programs.
 pub fn path() -> String {
-    let own = env::var("PATH").unwrap_or_default();
-    [own.as_str()].into_iter().chain(SYSTEM_PATHS).collect::<Vec<_>>().join(":")
+    path_after(&env::var("PATH").unwrap_or_default())
+}
+
+/// A PATH, and after it the folders of root's programs.
+pub fn path_after(own: &str) -> String {
+    [own].into_iter().chain(SYSTEM_PATHS).collect::<Vec<_>>().join(":")
 }
 
 /// Whether this is root.

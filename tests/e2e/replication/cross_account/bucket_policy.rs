@@ -60,7 +60,7 @@ async fn every_outside_change_of_the_statements_is_reported_and_corrected() -> R
     let deleted = format!("s3:ReplicateDelete on {arn}/* by AWS:{role}");
     for (changed, path, got) in [
         (&without_action, deleted.as_str(), "absent"),
-        (&conditional, &deleted, r#"Allow if {"bool":{"aws:securetransport":["true"]}}"#),
+        (&conditional, &deleted, r#"Allow if {"Bool":{"aws:SecureTransport":"true"}}"#),
         (&without_statement, &deleted, "absent"),
     ] {
         patch(&two.world, "orders", json!({"spec": {"managementPolicy": "Observe"}})).await?;

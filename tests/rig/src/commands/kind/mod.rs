@@ -92,7 +92,9 @@ async fn stay(kind: &Kind, program: &Path) -> Result<()> {
     let _worker = Worker::start(&cloud.url());
     by_hand::create_boundary(&cloud.url()).await?;
     if let Some(enter) = kind.how_to_enter() {
-        println!("{enter}");
+        // A shell that takes a paste as a whole would run the other lines only after this one has ended.
+        println!("# The cluster has a network of its own. First open a shell in it:\n{enter}");
+        println!("# Then paste the rest into that shell:");
     }
     println!("export KUBECONFIG={}", kind.kubectl.kubeconfig().display());
     let tools = [kind.kubectl.program(), kind.helm.program()];

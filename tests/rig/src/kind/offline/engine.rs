@@ -88,7 +88,11 @@ impl Engine {
 
     /// Returns a command that opens a shell in the engine's network, for a person.
     pub fn how_to_enter(&self) -> String {
-        let environment = self.environment().map(|(name, value)| format!("{name}={value}"));
+        let environment = self.environment().map(|(name, value)| match name {
+            // The shell there has the rest already.
+            "PATH" => format!("{name}={}", system::path_after("$PATH")),
+            _ => format!("{name}={value}"),
+        });
         format!("nsenter --net=/proc/{}/ns/net env {} $SHELL", self.init, environment.join(" "))
     }
 
