@@ -12,7 +12,7 @@ use clap_complete::Shell;
 use crate::cli::kubernetes::{ClusterArgs, KubeArgs, Named};
 use crate::cli::output::{PrintError, print};
 
-/// What kubectl's completion adds to a list of words: complete with files if none fits, or not
+/// The two directives that kubectl's completion adds to a list of words: complete with files if none fits, or do not
 /// (<https://pkg.go.dev/github.com/spf13/cobra#ShellCompDirective>).
 const FILES: &str = ":0";
 const NO_FILES: &str = ":4";

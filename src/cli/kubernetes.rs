@@ -147,7 +147,7 @@ impl KubernetesError {
     }
 }
 
-/// What to print where nothing answers: the reason, and the command that looks at the same.
+/// The message where nothing answers: the reason, and the command that checks the same.
 fn without_answer(why: &str) -> String {
     format!(
         "the API server gives no answer: {why}; check the cluster of the kubeconfig (kubectl cluster-info)"
@@ -339,7 +339,7 @@ impl Kubernetes {
         Ok((listed.items.into_iter().map(found).collect(), version))
     }
 
-    /// What to print where a scope has no resource: it may be the wrong namespace.
+    /// The text for a scope without resources: it may be the wrong namespace.
     pub fn nothing(&self, scope: &ScopeArgs, typed: &str) -> String {
         let selected = scope.selector.as_ref().map_or("", |_| " that the selector matches");
         match scope.all_namespaces {
@@ -584,7 +584,7 @@ pub fn explained(error: &kube::Error) -> String {
         }
         kube::Error::Auth(why) => KubernetesError::Login(why.to_string()).to_string(),
         kube::Error::Api(_) => describe(error),
-        // What lies below says more than its wrapping: whether nothing listens, or a certificate is not trusted.
+        // The innermost error says more than its wrapping: that nothing listens, or that a certificate is not trusted.
         kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_) => {
             without_answer(&innermost(error))
         }

@@ -285,7 +285,7 @@ mod tests {
         }
     }
 
-    /// What each subcommand with `-o json` prints.
+    /// The output of each subcommand with `-o json`.
     fn printed_for_programs() -> BTreeMap<&'static str, Value> {
         BTreeMap::from([
             ("status", status::json_sample()),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::api::{BucketReplicationStatus, BucketStatus, ConfigurationOrigin, RoleStatus};
 use crate::replication::field_reader::{FieldReader, Unreadable, text};
 
-/// What can be read of a status, and the fields that cannot.
+/// The readable fields of a status, and the ones that cannot be read.
 pub fn read_status(spec: &Value, held: &Value) -> (BucketReplicationStatus, Unreadable) {
     let mut fields = FieldReader::new(held);
     let mut status = BucketReplicationStatus {

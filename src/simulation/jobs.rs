@@ -4,7 +4,7 @@
 //! when a test or the exploration moves it. What AWS leaves open can be chosen: whether it still knows a token, and
 //! whether it lists a new job yet.
 //!
-//! What is taken from AWS, and where it is written:
+//! The behaviour that is taken from AWS, and where AWS documents it:
 //! - the states and the ways between them:
 //!   <https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-job-status.html>
 //! - a job belongs to an account and a Region, and one of another is not found:

@@ -15,7 +15,7 @@ pub struct Objects {
     pub default_retention: bool,
     /// New objects are encrypted with a KMS key.
     pub encrypted: bool,
-    /// What is written stays pending.
+    /// Objects that are written stay pending.
     pub held: bool,
     #[serde(serialize_with = "versions_text")]
     pub versions: Vec<Version>,

@@ -46,7 +46,7 @@ pub struct World {
     pub trusting_accounts: Vec<String>,
     /// S3 Batch Operations.
     pub jobs: Jobs,
-    /// What the operator may not read: the action, and the bucket or role.
+    /// The reads that are denied to the operator: the action, and the bucket or role.
     #[serde(skip)]
     pub denied_reads: BTreeSet<(&'static str, String)>,
     /// Reads that fail otherwise: the action, and the bucket, role or key.

@@ -129,13 +129,13 @@ pub struct BucketReplicationSpec {
     #[serde(default)]
     pub management_policy: ManagementPolicy,
 
-    /// What the operator does in AWS when this resource is deleted: `Delete` removes the replication configuration
-    /// that it created, the managed role, and its statements in bucket policies; `Retain` leaves all of them.
+    /// The policy for AWS when this resource is deleted: `Delete` removes the replication configuration that it
+    /// created, the managed role, and its statements in bucket policies; `Retain` leaves all of them.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 
-    /// What the operator does with a role or a replication configuration that someone else created: `Refuse` leaves
-    /// it alone and reports it, `Adopt` takes it over.
+    /// The policy for a role or a replication configuration that someone else created: `Refuse` leaves it alone and
+    /// reports it, `Adopt` takes it over.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
 
@@ -225,7 +225,8 @@ pub struct Role {
     pub arn: Option<String>,
 }
 
-/// What S3 replicates with each object. Each switch grants the role the permissions that S3 needs for it.
+/// The data that S3 replicates along with each object. Each switch grants the role the permissions that S3 needs for
+/// it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Replicate {
@@ -390,7 +391,7 @@ pub enum ManagementPolicy {
     Observe,
 }
 
-/// What the operator does in AWS when the resource is deleted.
+/// The policy for AWS when the resource is deleted.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum DeletionPolicy {
     #[default]
@@ -398,7 +399,7 @@ pub enum DeletionPolicy {
     Retain,
 }
 
-/// What the operator does with a foreign role or configuration.
+/// The policy for a foreign role or configuration.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum AdoptionPolicy {
     #[default]

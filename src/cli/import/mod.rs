@@ -199,7 +199,7 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
 /// Calls that are under way at the same time. The rate limits of the account apply besides.
 const CONCURRENCY: usize = 16;
 
-/// What the manifests say besides the buckets, and as whom the command tries what they ask for.
+/// The account, namespace and directory of the manifests, and the connections with which the command tries them.
 struct ManifestTarget<'a> {
     /// The `AwsAccount` of the sources, if there is one.
     accounts: &'a Accounts,
@@ -234,7 +234,7 @@ struct ManagedSources {
 }
 
 impl ManagedSources {
-    /// What to note where no `AwsAccount` was asked for, and the cluster has some: the operator applies one of them to the
+    /// A note where no `AwsAccount` was asked for and the cluster has some: the operator applies one of them to the
     /// resources, and may refuse them.
     fn without_account(&self) -> Option<String> {
         let all = &self.accounts;
@@ -281,7 +281,7 @@ impl ManagedSources {
 async fn read_owners(cluster: &ClusterArgs) -> Result<ManagedSources, KubernetesError> {
     let kubernetes = KubeArgs { cluster: cluster.clone(), namespace: None }.connect().await?;
     let (found, _) = kubernetes.list(&ScopeArgs::everywhere()).await?;
-    // Who may not list them is refused later, by the operator, and with the reason.
+    // A user who may not list them is refused later, by the operator, and with the reason.
     let held = kubernetes.accounts().await.unwrap_or_default();
     let accounts = held.into_iter().filter_map(|account| account.metadata.name).collect();
     Ok(ManagedSources { accounts, ..ManagedSources::of(found) })

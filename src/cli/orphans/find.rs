@@ -381,7 +381,7 @@ impl Orphan {
 }
 
 impl Findings {
-    /// What `--delete` deletes; `all`: also the roles that still replicate.
+    /// The orphans that `--delete` deletes; `all`: also the roles that still replicate.
     pub fn to_delete(&self, all: bool) -> Vec<&Orphan> {
         let replicating = self.still_replicating.iter().filter(|_| all);
         self.orphans.iter().chain(replicating).collect()

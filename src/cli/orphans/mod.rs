@@ -319,7 +319,7 @@ fn clients_of<'a>(accounts: &'a [Reached], id: &str) -> Result<&'a ResourceClien
     reached.clients.as_ref().map_err(Clone::clone)
 }
 
-/// What AWS holds of an orphan now. A bucket that is gone holds nothing.
+/// Reads from AWS what is left of an orphan. A bucket that is gone holds nothing.
 async fn read_again(orphan: &Orphan, accounts: &[Reached]) -> Result<HeldNow, String> {
     let aws_of = |id: &str| clients_of(accounts, id).map(|clients| &clients.source);
     let role = aws::read_role_to_delete(aws_of(&orphan.account_id)?, &orphan.role, &orphan.id).await;

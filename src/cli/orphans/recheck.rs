@@ -11,7 +11,7 @@ use crate::cli::orphans::find::{Orphan, Statements};
 use crate::iam::bucket_policy::written_by_operators;
 use crate::replication::{BucketAddress, Configuration, ObservedRole, Step};
 
-/// What AWS holds of an orphan now.
+/// The parts of an orphan that AWS holds now.
 #[derive(Clone, Debug, Default)]
 pub struct HeldNow {
     /// `None`: there is no such role any more.

@@ -34,7 +34,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Ages in the picture are this old at most.
 const REFRESH: Duration = Duration::from_secs(10);
 
-/// What the watch has shown so far.
+/// The state that the watch has shown so far.
 #[derive(Default)]
 struct Shown {
     /// Whether the API server has answered.
@@ -42,7 +42,7 @@ struct Shown {
     views: Vec<ReplicationView>,
     /// The verdict and the reason of each resource, by its name.
     known: BTreeMap<String, (Verdict, String)>,
-    /// What a program has got of each resource, by its name.
+    /// The view of each resource that was last printed for a program, by its name.
     printed: BTreeMap<String, ReplicationView>,
     /// Why the API server gave no answer, once that is printed.
     silence: Option<String>,
@@ -131,10 +131,10 @@ enum WatchedKind {
     Backfill,
 }
 
-/// What the API server reports of a kind.
+/// An answer of the API server about a kind.
 type Heard = (WatchedKind, Result<News, KubernetesError>);
 
-/// What the cluster holds, by the namespace and the name; `None`: it has not answered yet.
+/// The objects of the cluster, by the namespace and the name; `None`: it has not answered yet.
 #[derive(Default)]
 struct HeldObjects {
     /// The kinds of which an answer has come.
@@ -258,7 +258,7 @@ async fn show(
     Ok(print_to_reader(&text)?)
 }
 
-/// What stands above a picture that is no longer of the present.
+/// The note above a picture that is no longer of the present.
 fn note(wait: &Wait, layout: &Layout) -> String {
     let Some(why) = wait.silence() else { return String::new() };
     let seconds = wait.since_answer().as_secs();
@@ -277,8 +277,8 @@ fn given_up(wait: &Wait, views: &[ReplicationView]) -> String {
 
 const HIDE_CURSOR: &str = "\u{1b}[?25l";
 
-/// What moves a terminal from one picture to the next: from the top, each line with its rest deleted, then all below.
-/// Terminals that know synchronized updates show the whole at once.
+/// The bytes that move a terminal from one picture to the next: from the top, each line with its rest deleted, then all
+/// below. Terminals that know synchronized updates show the whole at once.
 ///
 /// A line that is longer than the terminal is wide takes several of its rows. The last row stays free: a full one would
 /// scroll.

@@ -316,8 +316,8 @@ enum MissingAccount {
 }
 
 impl MissingAccount {
-    /// What ends a deletion that waits for it. Without the account nothing in AWS may be touched, and only people can know
-    /// which of these is right. `stand_in`: how another `AwsAccount` serves.
+    /// A refusal that lists the ways to end a deletion that waits for the account. Without the account nothing in AWS
+    /// may be touched. Only people can know which way is right. `stand_in`: how another `AwsAccount` serves.
     fn refusal(&self, metadata: &ObjectMeta, stand_in: &str) -> Refusal {
         let (reason, why, first) = match self {
             MissingAccount::Gone(name) => (

@@ -141,7 +141,7 @@ pub fn writes_shared_policy<'p, C, K>(
             keys.len() > MOST_READ || keys.iter().any(|key| names(bucket, key))
         }
     };
-    // What this process wrote it merges into itself.
+    // This process knows its own writes and merges into them.
     let is_known = |bucket: &BucketAddress| cx.bucket_locks.has_written(&bucket.name, cx.clock.now());
     steps.any(|step| match step {
         Step::PutBucketPolicy { bucket, sid, .. } => !is_known(bucket) && is_shared(bucket, sid),

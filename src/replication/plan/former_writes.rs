@@ -33,7 +33,7 @@ pub fn relies_on_old_answers(
     if configured && !is_own(AwsResource::ReplicationConfiguration, source) && !is_known(input) {
         return relies_on_configuration(input, plan);
     }
-    // What was applied is written again as it was.
+    // A configuration that was applied is written again as it was.
     !input.was_applied() && relies_on_policies(input, plan, is_own)
 }
 

@@ -162,7 +162,7 @@ pub fn stopped(refusal: &Refusal, context: &StatusContext<'_>) -> StatusReport {
     StatusReport { status, events, reason: *reason, unanswered: None }
 }
 
-/// Who wrote to AWS a moment ago.
+/// The process that wrote to AWS a moment ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastWriter {
     ThisProcess,

@@ -1,4 +1,4 @@
-//! What another process wrote a moment ago, and AWS does not show yet, is taken from nobody.
+//! No plan takes away what another process wrote a moment ago and AWS does not show yet.
 
 use proptest::prelude::*;
 
@@ -60,7 +60,7 @@ fn is_impossible(observed: &Observed, step: &Step) -> bool {
     }
 }
 
-/// What a process that ended left: AWS as it is, and the states that AWS may still show.
+/// The state that a process left when it ended: AWS as it is, and the states that AWS may still show.
 struct Left {
     case: Case,
     shown: Vec<Observed>,
@@ -144,7 +144,7 @@ proptest! {
         }
     }
 
-    /// What shows is what is there, and nothing was written within the last minute.
+    /// AWS shows its present state, and nothing was written within the last minute.
     #[test]
     fn a_change_of_what_was_applied_long_ago_goes_on(
         (first, second) in (rules(), rules()),

@@ -1,8 +1,8 @@
-//! What must hold: the properties, each with a name and one sentence.
+//! The properties that must hold, each with a name and one sentence.
 //!
-//! In: the simulated AWS and API server. Out: what breaks a property, in one sentence. A new property begins here;
-//! `run/` judges it. Properties are worked out from the simulated state alone, by other means than the controllers'
-//! own.
+//! In: the simulated AWS and API server. Out: each violation of a property, in one sentence. A new property begins
+//! here; `run/` judges it. Properties are worked out from the simulated state alone, by other means than the
+//! controllers' own.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::simulation::api_server::{ApiServer, ObjectName};
 use crate::simulation::explore::scene_beginnings::owner_tags;
 use crate::simulation::world::{SimulatedBucket, SimulatedRole, World};
 
-/// What must hold, in every state or from every state.
+/// A property that must hold in every state, or from every state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Property {
     Foreign,
@@ -161,7 +161,7 @@ impl Property {
 #[derive(Clone, Debug)]
 pub struct Violation {
     pub property: Property,
-    /// What shows it, in one sentence.
+    /// The evidence, in one sentence.
     pub detail: String,
 }
 

@@ -57,7 +57,7 @@ impl Trace {
 #[derive(Clone, Debug)]
 pub struct Counterexample {
     pub violation: Violation,
-    /// What `replay` takes.
+    /// The trace, as `replay` takes it.
     pub trace: String,
     /// The sentences.
     pub story: Vec<String>,
@@ -77,7 +77,7 @@ impl fmt::Display for Counterexample {
     }
 }
 
-/// What was found in a scene.
+/// The result of the search of a scene.
 #[derive(Debug, Default)]
 pub struct SceneResult {
     pub scene: &'static str,

@@ -136,7 +136,7 @@ source $argv[1]
 complete -C (string replace s3-replication-operator $argv[3] $argv[2])
 "#;
 
-/// What a person gets in each shell that is here.
+/// The completions of each shell that is installed here.
 #[tokio::test]
 async fn each_shell_completes_words_and_the_names_of_the_cluster() -> Result<()> {
     let world = World::new("shells").await?;

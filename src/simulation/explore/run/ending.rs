@@ -130,7 +130,7 @@ impl Run {
         })
     }
 
-    /// What a resource says of AWS and is not so.
+    /// A claim of a resource about AWS that is not true.
     pub(super) fn untrue_claim(&self, name: &str) -> Option<Violation> {
         let key = ObjectName::replication(NAMESPACE, name);
         let world = self.cloud.snapshot();
@@ -138,7 +138,7 @@ impl Run {
         detail.map(|detail| violated(Property::Truth, detail))
     }
 
-    /// What is left of canaries, where the operator was allowed to delete them.
+    /// Canaries that are left although the operator was allowed to delete them.
     fn canary_remains(&self, index: usize, name: &str) -> Option<Violation> {
         let forbidden = match self.objects.get(index).and_then(Option::as_ref) {
             Some(object) => {
@@ -154,7 +154,7 @@ impl Run {
         Some(violated(Property::Canary, format!("{left} is left of data/{name}")))
     }
 
-    /// What is left in AWS of a resource that is gone, and of those that had its name before.
+    /// Remains in AWS of a resource that is gone, and of those that had its name before.
     fn remains(&self, name: &str) -> Option<Violation> {
         self.uids_to_answer_for(name).find_map(|uid| self.remains_of(uid, name))
     }

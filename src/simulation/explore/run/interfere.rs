@@ -1,4 +1,4 @@
-//! What may happen at a decision point, and what it does.
+//! The deviations that are possible at a decision point, and their effects.
 //!
 //! In: a run at a decision point, and a deviation. Out: the run after it.
 
@@ -58,7 +58,7 @@ fn acts_at(call: &Call) -> ActsHere {
 }
 
 impl Run {
-    /// What may happen here other than what happens when nobody interferes.
+    /// The deviations that are possible here from what happens when nobody interferes.
     pub fn alternatives(&self) -> Vec<Deviation> {
         let mut found = Vec::new();
         let point = self.run_point();

@@ -100,7 +100,7 @@ struct Check {
     facts: Facts,
 }
 
-/// What the properties need to know of a check.
+/// The facts about a check that the properties need.
 struct Facts {
     name: ObjectName,
     object: BucketReplication,
@@ -129,7 +129,7 @@ struct Facts {
     misled: bool,
 }
 
-/// What held when the policy of a bucket was read to be written.
+/// The conditions at the time when the policy of a bucket was read to be written.
 #[derive(Clone, Copy)]
 struct PolicyWrite {
     /// The accounts allowed it.
@@ -138,7 +138,7 @@ struct PolicyWrite {
     wanted: bool,
 }
 
-/// What the API server shows of an object.
+/// The state of an object as the API server shows it.
 #[derive(Clone, Copy)]
 struct Live {
     is_there: bool,
@@ -162,14 +162,14 @@ impl Live {
     }
 }
 
-/// Who wrote the replication configuration of a bucket last.
+/// The last writer of the replication configuration of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Writer {
     Someone,
     Resource(String),
 }
 
-/// What only the exploration knows.
+/// Facts that only the exploration knows.
 #[derive(Clone, Default, Hash)]
 struct Ghost {
     writers: BTreeMap<String, Writer>,
@@ -259,7 +259,7 @@ pub struct Run {
     mirror: Option<Box<Run>>,
 }
 
-/// What the traces of a scene may use. The acts of its opening come on top.
+/// The budgets of the traces of a scene. The acts of its opening come on top.
 fn budgets(scene: &Scene) -> BTreeMap<Budget, u8> {
     let mut budgets: BTreeMap<Budget, u8> = BUDGETS.into();
     let acts = scene.opening.iter().filter(|(_, deviation)| matches!(deviation, Deviation::Act(_)));
@@ -540,7 +540,7 @@ impl Run {
         }
     }
 
-    /// What a replay calls a resource, or an account: they come after the resources.
+    /// The name of a resource, or of an account, in a replay: accounts come after the resources.
     fn called(&self, work: usize) -> String {
         let resources = self.scene.resources;
         match (resources.get(work), self.account_at(work), self.backfill_at(work)) {
@@ -550,7 +550,7 @@ impl Run {
         }
     }
 
-    /// Who checks a resource, an account or a backfill, in words.
+    /// The operator that checks a resource, an account or a backfill, and that object, in words.
     fn attribution(&self, process: usize, work: usize) -> Attribution {
         let name = self.called(work);
         let subject = match self.account_at(work) {
@@ -629,7 +629,7 @@ impl Run {
         crate::runtime::clock::Clock::Simulated(self.clock.clone()).now()
     }
 
-    /// What a process remembers, as text.
+    /// The memory of a process, as text.
     fn remembered(&self, process: &Process, now: std::time::Instant) -> String {
         let text = process.operator.fingerprint(now);
         if self.scene.backfills.is_empty() { text } else { TimeNumbers::default().ranked(&text) }

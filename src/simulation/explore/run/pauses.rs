@@ -20,7 +20,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const WATCH: Duration = Duration::from_secs(1);
 
 impl NextCheck {
-    /// What of it the state depends on, at a time.
+    /// The time until a next check and whether it came late: the state depends on nothing else of it.
     pub(super) fn left(self, now: Duration) -> (Duration, bool) {
         (self.at.saturating_sub(now), self.is_late)
     }
