@@ -4,10 +4,10 @@
 //! when to ask again, and figures for metrics. It is plain data without tasks: an object that waits is an entry of a
 //! few dozen bytes, and its future is made only once it has a permit.
 //!
-//! Four rules. An object is reconciled once at a time; what is triggered meanwhile follows. Each set of accounts is a
-//! bulkhead with permits of its own, so that an account that does not answer delays no resource of another. Within a
-//! bulkhead, changes go before periodic checks, which never take all permits. Among changes, and among periodic checks,
-//! namespaces take turns ([`RoundRobin`]).
+//! Four rules. An object is reconciled once at a time; a trigger meanwhile is handled afterwards. Each set of accounts
+//! is a bulkhead with permits of its own, so that an account that does not answer delays no resource of another. Within
+//! a bulkhead, changes go before periodic checks, which never take all permits. Among changes, and among periodic
+//! checks, namespaces take turns ([`RoundRobin`]).
 //!
 //! kube's `Controller` is not used for this. It knows one order (first come, first served) and one limit for all
 //! objects, makes the future of everything that waits, and polls all of them whenever one can go on: with ten thousand

@@ -416,7 +416,7 @@ impl Cloud for SimulatedCloud {
         if state.stale.take().is_some() && state.world.has_ended(object) {
             return Ok(Some(ReplicationStatus::Pending));
         }
-        // S3 goes on with what is pending when it is asked.
+        // S3 goes on with pending objects when it is asked.
         state.version += 1;
         Arc::make_mut(&mut state.world).head_version(caller, object)
     }

@@ -1,7 +1,7 @@
 //! S3 Batch Operations as data: jobs with their states, and the table of tokens.
 //!
 //! In: requests, each as an account. Out: the jobs after them, or the failure that S3 answers with. A job goes on only
-//! when a test or the exploration moves it. What AWS leaves open can be chosen: whether it still knows a token, and
+//! when a test or the exploration moves it. A scene chooses what AWS leaves open: whether it still knows a token, and
 //! whether it lists a new job yet.
 //!
 //! The behaviour that is taken from AWS, and where AWS documents it:

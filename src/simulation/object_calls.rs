@@ -53,7 +53,8 @@ impl World {
         Ok(WrittenCanary { version: id, encrypted })
     }
 
-    /// The replication status of a version, as an account; what was read as pending has been replicated since.
+    /// The replication status of a version, as an account; an object that was read as pending has been replicated
+    /// since.
     ///
     /// # Errors
     /// What S3 answers.

@@ -278,9 +278,9 @@ where
         Stable(Cache::builder().max_capacity(CAPACITY).expire_after(ByOutcome).build(), lasts)
     }
 
-    /// The answer that is remembered, or the one that `read` gives now. Where that is denied, what is remembered still
-    /// serves. Where a fresh read gets no answer, what is remembered may be what has changed: it is forgotten, so that
-    /// the failure shows until there is an answer.
+    /// The answer that is remembered, or the one that `read` gives now. Where that is denied, the remembered answer
+    /// still serves. Where a fresh read gets no answer, the remembered answer may be out of date: it is forgotten, so
+    /// that the failure shows until there is an answer.
     async fn get(&self, key: &K, fresh: bool, read: impl Future<Output = Read<T>>) -> Read<T> {
         let Stable(cache, lasts) = self;
         let known = cache.get(key).await;

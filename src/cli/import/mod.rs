@@ -330,7 +330,7 @@ async fn import_all(aws: &AwsClient, target: &ManifestTarget<'_>) -> Result<Impo
     Ok(ImportedAccount { buckets, is_cluster_asked: target.owners.is_some() })
 }
 
-/// How many buckets are planned: what a line is worth that stays, one for each tenth, and the count of the moment.
+/// The number of buckets that are planned so far: one line that stays for each tenth of them, and the present count.
 fn progress_of(planned: usize, all: usize) -> [String; 2] {
     counts(planned, all).map(|count| format!("planned {count} of {}", counted(all, "bucket")))
 }

@@ -133,7 +133,7 @@ pub struct ClusterObjects<'a> {
     /// The UID of this cluster.
     pub uid: &'a str,
     pub resources: &'a [FoundObject<BucketReplication>],
-    /// The UIDs of the backfills; `None`: they are unknown, and whatever is of a backfill is kept.
+    /// The UIDs of the backfills; `None`: they are unknown, and everything of a backfill is kept.
     pub backfills: Option<BTreeSet<String>>,
 }
 

@@ -67,7 +67,7 @@ pub struct OrphansArgs {
     accounts: AccountsArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Namespace: only what is left over of its resources is printed and deleted; absent: of all namespaces
+    /// Namespace: print and delete only what is left over of its resources; absent: of all namespaces
     #[arg(long, short, help_heading = "Kubernetes", value_parser = namespace_name)]
     namespace: Option<String>,
     #[command(flatten)]
@@ -91,7 +91,7 @@ pub enum OrphansError {
     NoTerminal,
     #[error("nothing is deleted: the answer was not yes")]
     NotConfirmed,
-    #[error("nothing is deleted: what is left over has changed since it was shown; run the command again")]
+    #[error("nothing is deleted: the list has changed since it was shown; run the command again")]
     Changed,
     #[error("{} failed: see above; run the command again once that is fixed", counted(*.0, "step"))]
     Failed(usize),

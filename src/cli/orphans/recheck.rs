@@ -1,7 +1,7 @@
 //! Decides which steps of an orphan are still right just before they are executed.
 //!
 //! In: an orphan as it was shown, and what AWS holds of it now. Out: [`StillDue`]: its steps without those on what is
-//! another's by now, and why each of these is left. Pure. Whatever is gone already needs no step.
+//! another's by now, and why each of these is left. Pure. A part that is gone already needs no step.
 
 use std::collections::BTreeSet;
 

@@ -262,7 +262,7 @@ async fn show(
 fn note(wait: &Wait, layout: &Layout) -> String {
     let Some(why) = wait.silence() else { return String::new() };
     let seconds = wait.since_answer().as_secs();
-    let text = format!("! What is below is {seconds} s old: {why}; trying again");
+    let text = format!("! The lines below are {seconds} s old: {why}; trying again");
     format!("{}\n\n", layout.paint(Tone::Warning, &layout.wrap(&text, "")))
 }
 

@@ -323,7 +323,7 @@ impl MissingAccount {
             MissingAccount::Gone(name) => (
                 Reason::AccountNotFound,
                 format!(
-                    "what this resource made is in AwsAccount {name}, which does not exist any more, and without it the operator touches nothing there"
+                    "parts of this resource are in AwsAccount {name}, which does not exist any more; without it the operator touches nothing there"
                 ),
                 format!("create the AwsAccount again (kubectl apply -f FILE, with name {name})"),
             ),
@@ -408,7 +408,7 @@ impl Removal<'_> {
             return Ok(true);
         }
         let message = format!(
-            "cannot delete: what this resource made is in account {id}, and the operator's identity is in account {} by now. The deletion ends by one of these: give the operator an identity in account {id}; {}; or leave in AWS what is there ({})",
+            "cannot delete: parts of this resource are in account {id}, and the operator's identity is in account {} by now. The deletion ends by one of these: give the operator an identity in account {id}; {}; or leave in AWS what is there ({})",
             caller.account,
             stand_in_of_source(Some(id), self.target.metadata),
             self.retain(),

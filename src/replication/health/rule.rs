@@ -277,8 +277,8 @@ fn by_metrics(metrics: &MetricsEvidence, evidence: &RuleEvidence, terms: &Terms)
     }
 }
 
-/// Whether a reading that failed hides the verdict: a denial does at once, anything else when what was read before is
-/// older than a window.
+/// Whether a reading that failed hides the verdict. A denial hides it at once, any other failure once the last reading
+/// is older than a window.
 fn hides(unread: &Unread, read_to: Timestamp, terms: &Terms) -> bool {
     unread.reason == Reason::AccessDenied || terms.now.duration_since(read_to) > terms.window
 }

@@ -53,7 +53,7 @@ fn is_known(input: &PlanInput<'_>) -> bool {
 }
 
 /// Whether a plan is right only if the configuration is as AWS shows it, or puts rules whose permissions may have been
-/// taken away meanwhile. What comes after the plan's own configuration is right in any case.
+/// taken away meanwhile. Any step after the plan's own configuration is right.
 fn relies_on_configuration(input: &PlanInput<'_>, plan: &Plan) -> bool {
     let creates = |name: &String| {
         plan.steps().any(|step| matches!(step, Step::CreateRole { role, .. } if role == name))

@@ -50,7 +50,7 @@ fn puts(plan: &Plan) -> bool {
     plan.steps().any(|step| matches!(step, Step::PutReplication { .. }))
 }
 
-/// Whether AWS cannot do a step: what AWS showed was old.
+/// Whether AWS cannot do a step: AWS showed an old state.
 fn is_impossible(observed: &Observed, step: &Step) -> bool {
     let exists = matches!(observed.role, Ok(Some(_)));
     match step {
@@ -189,7 +189,7 @@ fn what_another_process_began_goes_on_at_once_while_the_spec_stays() {
     assert!(configured && decide(&case, configured).is_ok());
 }
 
-/// Its permissions are new whatever the configuration is, and what the former role has is taken away only afterwards.
+/// Its permissions are new whatever the configuration is, and the former role loses its own only afterwards.
 #[test]
 fn a_change_to_a_new_role_goes_on_at_once() {
     let mut case = applied(to(0));

@@ -120,7 +120,7 @@ impl Property {
                 "No stage is written to AWS for a resource that is suspended or has managementPolicy: Observe when its check begins, when the API server was last asked, or as the watch had brought it when the stage began. A deletion stops likewise once everything is to stay."
             }
             Property::Remembering => {
-                "Deletion ends from every state, and leaves no configuration, statement or role of the resource. What was adopted stays without adoptionPolicy: Adopt, with the role that it names when the operator reads AWS for the last time."
+                "Deletion ends from every state, and leaves no configuration, statement or role of the resource. An adopted configuration stays without adoptionPolicy: Adopt, with the role that it names when the operator reads AWS for the last time."
             }
             Property::Convergence => {
                 "From every state, one operator without faults ends in at most four checks in a state that it does not change; with canaries, which come and go, in at most six; with a backfill, whose job goes on between two checks, in at most twelve."

@@ -89,7 +89,7 @@ fn wrong_usage_of_every_subcommand_is_an_error() -> Result<()> {
     Ok(())
 }
 
-/// `| head -1`, for both streams: what nobody reads is no fault of the command.
+/// `| head -1`, for both streams: output that nobody reads is no fault of the command.
 #[test]
 fn a_reader_that_has_gone_changes_no_exit_code() -> Result<()> {
     let closed = || -> Result<std::io::PipeWriter> { Ok(std::io::pipe()?.1) };

@@ -165,7 +165,7 @@ pub(crate) fn require_role_policy_read(input: &PlanInput<'_>, _: &[DriftEntry]) 
     }
 }
 
-/// The accounts of destinations were reached: what is there may differ.
+/// The accounts of destinations were reached, so that their contents may differ.
 pub(crate) fn require_accounts_reached(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     require_reached(&input.observed.unreached)
 }

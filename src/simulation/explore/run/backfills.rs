@@ -22,7 +22,7 @@ use crate::simulation::jobs::SimulatedJob;
 /// How long S3 may take to list a job: a request that is older has no job that is not listed.
 const LISTED: Duration = Duration::from_secs(60);
 
-/// Whether a call makes something or costs money. What ends a job or deletes its role needs no permission.
+/// Whether a call makes something or costs money. A call that ends a job or deletes its role needs no permission.
 fn begins(call: &Call) -> bool {
     match call {
         Call::CreateJob | Call::UpdateJob(JobUpdate::Confirm) => true,

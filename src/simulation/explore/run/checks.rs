@@ -179,8 +179,8 @@ impl Run {
             // The runtime of a new leader checks everything again once no request of the former one can be under way.
             self.wake();
         }
-        // A check that comes back soon waits for something that may be over then; one that comes after a minute and finds
-        // the same would only be repeated. Who the operator is in an account is believed for an interval.
+        // A check that comes back soon waits for something that may be over then; one that comes after a minute and
+        // finds the same would only be repeated. The operator trusts its identity in an account for an interval.
         let soon = soon || self.account_at(check.resource).is_some();
         let repeats = if soon { unchanged > 1 && was_late } else { unchanged > 0 };
         let waits = result.is_ok() && after.is_none() && !check.stale;

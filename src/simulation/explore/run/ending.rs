@@ -44,7 +44,8 @@ impl Run {
         }
     }
 
-    /// Whether the status of an account says who the operator is there, and how many resources refer to it.
+    /// Whether the status of an account names the operator's identity there and the number of resources that refer to
+    /// it.
     fn account_is_true(&self, name: &str) -> Option<Violation> {
         let server = self.cluster.server();
         let account = server.objects.get(&ObjectName::account(name))?;
@@ -159,8 +160,8 @@ impl Run {
         self.uids_to_answer_for(name).find_map(|uid| self.remains_of(uid, name))
     }
 
-    /// The UIDs of the objects that ever had the name of a resource and took their finalizer with them: what is left of
-    /// another one is the user's.
+    /// The UIDs of the objects that ever had the name of a resource and took their finalizer with them: the user owns
+    /// the remains of another one.
     fn uids_to_answer_for(&self, name: &str) -> impl Iterator<Item = &String> {
         let all = self.ghost.uids.get(name).into_iter().flatten();
         all.filter(|uid| !self.ghost.stripped.contains(*uid))

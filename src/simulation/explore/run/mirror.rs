@@ -7,7 +7,7 @@ use crate::simulation::explore::deviation::Deviation;
 use crate::simulation::explore::run::Run;
 
 impl Run {
-    /// Acts in the mirror as `act` does here. What comes of it is the same as here.
+    /// Acts in the mirror as `act` does here. The result is the same as here.
     pub(super) fn reflect(&mut self, act: impl FnOnce(&mut Run) -> bool) {
         let Some(mut mirror) = self.mirror.take() else { return };
         // The pauses between tries vary by chance: by the same in both.

@@ -178,8 +178,8 @@ struct Ghost {
     /// The UIDs of the objects that ever had the name of a resource.
     uids: BTreeMap<String, BTreeSet<String>>,
     accounts_seen: bool,
-    /// The UIDs of resources that lost their finalizer to a user, until the operator puts it back: what is left of them in
-    /// AWS is the user's.
+    /// The UIDs of resources that lost their finalizer to a user, until the operator puts it back: the user owns what
+    /// is left of them in AWS.
     stripped: BTreeSet<String>,
     /// The last spec of each resource, by name.
     left_by_word: BTreeSet<String>,
