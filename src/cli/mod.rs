@@ -50,8 +50,8 @@ use crate::replication::Failure;
 
 /// Keeps Amazon S3 replication switched on as BucketReplication resources say.
 ///
-/// Exit codes of all subcommands: 0 if all is well, 2 if something about a replication needs attention (changes to
-/// make, drift, a failure, a finding), 1 for an error, wrong usage among them, and for a wait that ends without its answer.
+/// Exit codes of all subcommands: 0 if all is well; 2 if something about a replication needs attention (changes to
+/// make, drift, a failure, a finding); 1 for an error, also wrong usage, and for a wait that ends without its answer.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 pub struct Cli {

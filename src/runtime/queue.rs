@@ -10,9 +10,9 @@
 //! checks, namespaces take turns ([`RoundRobin`]).
 //!
 //! kube's `Controller` is not used for this. It knows one order (first come, first served) and one limit for all
-//! objects, makes the future of everything that waits, and polls all of them whenever one can go on: with ten thousand
-//! objects due after a start, that was most of the operator's CPU time. client-go's rate-limiting work queue is the
-//! model.
+//! objects. It makes the future of everything that waits, and polls all of them whenever one can go on. With ten
+//! thousand objects due after a start, that was most of the operator's CPU time. client-go's rate-limiting work queue
+//! is the model.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

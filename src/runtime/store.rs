@@ -3,9 +3,9 @@
 //! In: the events of a watch, or single objects. Out: what changed in the store, the object of a key, and all objects
 //! that share an index key, oldest first, without a scan of the others. Objects at rest are packed.
 //!
-//! It stands in for kube's reflector store, which has no index, which holds a second copy of all objects during a
-//! re-list, and which does not report what a re-list removed: an object that was deleted while the watch was cut would
-//! be forgotten without an event. client-go's `Indexer` is the model.
+//! It stands in for kube's reflector store. That store has no index, and it holds a second copy of all objects during a
+//! re-list. It also does not report what a re-list removed: an object that was deleted while the watch was cut would be
+//! forgotten without an event. client-go's `Indexer` is the model.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};

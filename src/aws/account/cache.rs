@@ -3,10 +3,10 @@
 //! In: the name of a bucket, role or key, and a way to read it. Out: the answer that is remembered while it still
 //! serves, else the one that is read now.
 //!
-//! A bucket's Region is remembered until an answer contradicts it; versioning and existing roles for a moment, so that
-//! resources that share a destination or a role share its read; Object Lock and the state of keys for [`STABLE_TTL`].
-//! Answers about a bucket are kept by its name and by the account that it was expected to belong to: S3 judges the
-//! owner in each of them. A requested check reads everything but the Region again.
+//! A bucket's Region is remembered until an answer contradicts it. Versioning and existing roles are remembered for a
+//! moment, so that resources that share a destination or a role share its read. Object Lock and the state of keys are
+//! remembered for [`STABLE_TTL`]. Answers about a bucket are kept by its name and by the account that it was expected
+//! to belong to: S3 judges the owner in each of them. A requested check reads everything but the Region again.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;

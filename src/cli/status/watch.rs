@@ -1,9 +1,9 @@
 //! `status --watch`: prints again whenever a resource changes.
 //!
-//! In: the resources, and the changes of them that the API server reports. Out: on a terminal a picture on its alternate
-//! screen that overwrites the last one in one write, line by line and without clearing the screen first, so that nothing
-//! flickers, and the last picture on the screen itself, where Ctrl-Z leads back to too; elsewhere a line for each resource whose verdict changes, or each
-//! resource that changes for a program.
+//! In: the resources, and the changes of them that the API server reports. Out: on a terminal, pictures; elsewhere a
+//! line for each resource whose verdict changes, or for a program each resource that changes. A picture is on the
+//! alternate screen. It overwrites the last one in one write, line by line and without clearing the screen first, so
+//! that nothing flickers. The last picture stays on the screen itself, to which Ctrl-Z leads back too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;

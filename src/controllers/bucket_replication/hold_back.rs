@@ -119,9 +119,9 @@ fn has_configured<C, K>(
 /// How many resources are read at most to find out whether one of them shares a bucket. Where there are more, one does.
 const MOST_READ: usize = 100;
 
-/// Whether a step writes a bucket policy that holds statements of other resources, or should: a former process may have
-/// written them a moment ago, and what is merged into an older policy would lose them. `policy_of`: a bucket's as it is
-/// shown.
+/// Whether a step writes a bucket policy that holds statements of other resources, or should hold some. A former
+/// process may have written them a moment ago. A merge into an older policy would lose them. `policy_of`: a bucket's as
+/// it is shown.
 pub fn writes_shared_policy<'p, C, K>(
     mut steps: impl Iterator<Item = &'p Step>,
     policy_of: impl Fn(&str) -> Option<&'p Value>,

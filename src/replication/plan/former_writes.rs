@@ -85,9 +85,9 @@ fn relies_on_configuration(input: &PlanInput<'_>, plan: &Plan) -> bool {
     false
 }
 
-/// Whether the policies that AWS shows do not fit the rules that it shows, so that one of the two may be old, and a step
-/// relies on them: it replaces a policy that lacks what a rule in place needs, or puts rules to a bucket whose policy opens
-/// it although no rule in place needs that.
+/// Whether the policies that AWS shows do not fit the rules that it shows, so that one of the two may be old, and a
+/// step relies on them. Such a step replaces a policy that lacks what a rule in place needs, or puts rules to a bucket
+/// whose policy opens it although no rule in place needs that.
 fn relies_on_policies(input: &PlanInput<'_>, plan: &Plan, is_own: IsOwn<'_>) -> bool {
     let opens = |name: &str| {
         plan.steps().any(|step| matches!(step, Step::PutBucketPolicy { bucket, .. } if bucket.name == name))
@@ -144,8 +144,8 @@ fn is_of_own_role(input: &PlanInput<'_>, held: &Configuration) -> bool {
         || remembered_roles(status).any(|arn| arn == held.role)
 }
 
-/// A plan that writes the role's policy once more before its rules, as AWS shows it, where it grants them what no rule in
-/// place needs: another process may have taken that away a moment ago.
+/// The plan with one more write of the role's policy before its rules, as AWS shows the policy, where it grants them
+/// what no rule in place needs. Another process may have taken that grant away a moment ago.
 pub fn granting_again(input: &PlanInput<'_>, plan: &Plan, is_own: IsOwn<'_>) -> Option<Plan> {
     let (DesiredRole::Managed(role), Ok(Some(held))) = (&input.desired.role, &input.observed.role) else {
         return None;
