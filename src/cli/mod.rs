@@ -1,7 +1,8 @@
 //! The command line: each subcommand has a file or a folder.
 //!
 //! In: the arguments of the process. Out: output, and an exit code. A new subcommand begins here, as a variant of
-//! `Command` and a file of its own.
+//! `Command` and a file of its own. That file decides the exit code of a command that did its work, with
+//! `fleet/verdict.rs`; the exit code of an error is decided here.
 
 mod account_lookup;
 mod aws_args;

@@ -2,8 +2,8 @@
 //! namespaces may do there.
 //!
 //! In: the YAML of an administrator; the status that `replication/status/aws_account.rs` makes. Out: typed values, the
-//! CRD in `crds/` and `docs/fields.md`. Whether a resource keeps within the limits is decided in
-//! `replication/authorize/`.
+//! CRD in `crds/` and `docs/fields.md`. The columns of `kubectl get` are here too. Whether a resource keeps within the
+//! limits is decided in `replication/authorize/`.
 
 #![allow(clippy::duplicated_attributes, reason = "each printcolumn(…) has its own type_")]
 

@@ -2,7 +2,8 @@
 //!
 //! In: the YAML of a user. Out: typed values, the CRD in `crds/` and `docs/fields.md`. A new field begins here, one of
 //! a rule in [`ReplicationRule`] or [`Destination`]: `replication/desired/mod.rs` does not compile until it handles the
-//! field. A field that S3 holds continues in `replication/configuration.rs`.
+//! field. A field that S3 holds continues in `replication/configuration.rs`. The columns of `kubectl get` are here too,
+//! also those that show the status.
 //!
 //! Defaults inside lists are in code, never in the CRD: the API server would add them to each item, and GitOps tools
 //! would report a difference forever.

@@ -1,6 +1,7 @@
 //! One word for the state of a whole resource, ordered by how urgently it needs a person.
 //!
-//! In: the conditions `Ready` and `Replicating`. Out: the verdict, and the condition that decides it.
+//! In: the conditions `Ready` and `Replicating`. Out: the verdict, the condition that decides it, and whether it makes
+//! a command exit with 2.
 
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;

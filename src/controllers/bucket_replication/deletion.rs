@@ -2,7 +2,9 @@
 //!
 //! In: an object with a deletion timestamp, decodable or not. Out: nothing of the resource is left, or the finalizer
 //! stays and the status says why. Only what is the resource's own is removed, in each account where something may be:
-//! `replication/plan/teardown.rs` decides what that is, and `canary/deletion.rs` deletes canaries.
+//! `replication/plan/teardown.rs` decides what that is, and `canary/deletion.rs` deletes canaries, for which it waits
+//! some minutes. A deletion also waits until AWS shows the operator's last writes (`SHOWN_AFTER` in
+//! `replication/observed.rs`). One that is refused is tried again as `runtime/requeue.rs` says, as often as it takes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
