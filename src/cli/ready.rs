@@ -146,7 +146,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::cli::kubernetes::tests::answering;
+    use crate::cli::kubernetes::test_server::answering;
     use crate::runtime::clock::SimulatedClock;
 
     const NAME: &str = "s3-replication-operator";

@@ -373,7 +373,7 @@ mod tests {
 
     use super::*;
     use crate::cli::fleet::samples::{all, resource};
-    use crate::cli::kubernetes::tests::{answering, list};
+    use crate::cli::kubernetes::test_server::{answering, list};
 
     /// The flags of a watch of one namespace.
     fn watching() -> StatusArgs {
