@@ -6,6 +6,7 @@
 //! and `recheck.rs`, and the words in `text.rs`.
 
 mod find;
+mod findings;
 mod recheck;
 mod text;
 
@@ -23,9 +24,8 @@ use crate::cli::aws_failure::explain;
 use crate::cli::counted::{counted, form};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::kubernetes::{ClusterArgs, KubeArgs, Kubernetes, KubernetesError, ScopeArgs, namespace_name};
-use crate::cli::orphans::find::{
-    ClusterObjects, Findings, HeldAccount, HeldBucket, Orphan, UnreadAccount, find,
-};
+use crate::cli::orphans::find::{ClusterObjects, HeldAccount, HeldBucket, find};
+use crate::cli::orphans::findings::{Findings, Orphan, UnreadAccount};
 use crate::cli::orphans::recheck::{HeldNow, StillDue, recheck};
 use crate::cli::orphans::text::{Mode, left_text, text};
 use crate::cli::output::{Format, PrintError, complain, formatted, print};
@@ -367,7 +367,7 @@ async fn execute(connector: &AwsConnector, clients: &ResourceClients, step: &Ste
 /// The form for programs of everything that may be found.
 #[cfg(test)]
 pub fn json_sample() -> serde_json::Value {
-    serde_json::to_value(find::full_sample("orders")).unwrap()
+    serde_json::to_value(findings::full_sample("orders")).unwrap()
 }
 
 #[cfg(test)]
@@ -375,7 +375,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::cli::orphans::find::sample;
+    use crate::cli::orphans::findings::sample;
 
     #[derive(Parser)]
     struct Typed {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::cli::orphans::find::{Orphan, Statements};
+use crate::cli::orphans::findings::{Orphan, Statements};
 use crate::iam::bucket_policy::written_by_operators;
 use crate::replication::{BucketAddress, Configuration, ObservedRole, Step};
 
@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
     use crate::api::Switch;
-    use crate::cli::orphans::find::sample;
+    use crate::cli::orphans::findings::sample;
     use crate::iam::bucket_policy::{merged, statements};
     use crate::replication::backfill::role::KIND_TAG;
     use crate::replication::configuration::{Rule, RuleDestination, RuleFilter};
