@@ -2,7 +2,7 @@
 //!
 //! In: a bucket as S3 holds it, or all buckets of an account without those that a resource of the cluster is about. Out: a
 //! `BucketReplication` on which `plan` finds nothing to change, or the part of the bucket's configuration that a spec cannot
-//! express. The translation is in `replication/import.rs`.
+//! express. The translation is in `replication/import/`.
 
 mod directory;
 
