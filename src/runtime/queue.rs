@@ -270,7 +270,7 @@ impl WorkQueue {
         self.delayed.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// How many objects are due and wait to begin.
+    /// The number of objects that are due and wait to begin.
     pub fn depth(&self, now: Instant) -> usize {
         let ready: usize = self.bulkheads.values().flat_map(|b| &b.ready).map(RoundRobin::len).sum();
         ready + self.delayed.keys().take_while(|(at, _)| *at <= now).count()
@@ -285,7 +285,7 @@ impl WorkQueue {
         self.entries.values().filter_map(since).max()
     }
 
-    /// How many reconciles run.
+    /// The number of reconciles that run.
     pub fn running(&self) -> usize {
         self.bulkheads.values().map(|bulkhead| bulkhead.running.iter().sum::<usize>()).sum()
     }

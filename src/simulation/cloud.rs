@@ -76,7 +76,7 @@ struct OldAnswers {
     until: Duration,
     /// Old and new answers alternate.
     alternate: bool,
-    /// How many reads there were.
+    /// The number of reads.
     reads: usize,
     /// Makes a part of a state what it is in a former one.
     show: fn(&mut World, &World),
@@ -147,7 +147,7 @@ impl SimulatedCloud {
         messages.insert(format!("{:06}", messages.len()), body.to_owned());
     }
 
-    /// How many messages were not deleted.
+    /// The number of messages that were not deleted.
     pub fn waiting_events(&self) -> usize {
         self.0.lock().messages.len()
     }

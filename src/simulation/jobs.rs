@@ -36,7 +36,7 @@ pub struct Jobs {
     /// The next job that goes on to its end has this many objects, of which so many fail.
     pub objects: i64,
     pub failing: i64,
-    /// How many jobs there have ever been.
+    /// The number of jobs that there have ever been.
     #[serde(skip)]
     made: usize,
 }

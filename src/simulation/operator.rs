@@ -282,7 +282,7 @@ impl SimulatedOperator {
         self.controller.context.bucket_locks.lock(bucket).await
     }
 
-    /// How many resources the process remembers something of.
+    /// The number of resources of which the process remembers something.
     pub fn remembered(&self) -> usize {
         self.controller.context.memory.len()
     }

@@ -127,7 +127,7 @@ pub fn reason(name: &str) -> Option<Reason> {
     Reason::VARIANTS.iter().copied().find(|reason| reason.as_str() == name)
 }
 
-/// How many resources have each verdict.
+/// The number of resources with each verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FleetSummary {

@@ -192,7 +192,7 @@ async fn covered(
 /// Counts the buckets of accounts that are read at the same time.
 struct AccountCounts<'a> {
     progress: &'a mut ProgressLine,
-    /// How many are read of how many, for each account.
+    /// The number of buckets that were read, and of all, for each account.
     held: Vec<(usize, usize)>,
 }
 

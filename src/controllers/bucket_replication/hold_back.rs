@@ -116,7 +116,7 @@ fn has_configured<C, K>(
     configured.as_second() <= former.ended && (is_recent || status.announced_configuration.is_some())
 }
 
-/// How many resources are read at most to find out whether one of them shares a bucket. Where there are more, one does.
+/// The most resources that are read to find out whether one of them shares a bucket. Where there are more, one does.
 const MOST_READ: usize = 100;
 
 /// Whether a step writes a bucket policy that holds statements of other resources, or should hold some. A former

@@ -202,7 +202,7 @@ pub fn unsettled(source: &str, writer: LastWriter, context: &StatusContext<'_>) 
     Some(report)
 }
 
-/// How many differences a status lists. The API server keeps spec and status together in about 1.5 MB: a spec that
+/// The most differences that a status lists. The API server keeps spec and status together in about 1.5 MB: a spec that
 /// takes most of it leaves little room.
 fn room_for_drift(spec: &BucketReplicationSpec) -> usize {
     const LARGE: usize = 512 * 1024;

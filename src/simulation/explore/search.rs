@@ -92,7 +92,7 @@ pub struct SceneResult {
     pub longest: u64,
     /// Of the traces with the most interferences, the one whose run was longest, as `replay` takes it.
     pub deepest: String,
-    /// How many traces of the last depth are known and were not run.
+    /// The number of traces of the last depth that are known and were not run.
     pub left: usize,
     /// Whether every trace up to the depth was run.
     pub complete: bool,

@@ -14,8 +14,8 @@ use crate::simulation::explore::deviation::{Budget, Deviation};
 use crate::simulation::explore::run::{NAMESPACE, Run, RunPoint, Writer};
 use crate::simulation::hook::{Call, Choice};
 
-/// How many checks of a new leader come before the last call of the former one takes effect: the first one may only find
-/// that its cache is old.
+/// The number of checks of a new leader before the last call of the former one takes effect: the first one may only
+/// find that its cache is old.
 const CHECKS_MEANWHILE: u8 = 2;
 
 /// Which acts may happen just before a call is answered. An act that is left out at a call happens at the next one, and

@@ -219,7 +219,7 @@ pub struct Run {
     schedule: Vec<NextCheck>,
     /// Resources, accounts and backfills, in this order, whose last check changed nothing, or that wait for a change.
     settled: Vec<bool>,
-    /// How many checks in a row changed nothing.
+    /// The number of checks in a row that changed nothing.
     unchanged: Vec<u8>,
     /// Checks that changed something since the last interference.
     changing: Vec<u8>,
