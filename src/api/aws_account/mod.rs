@@ -96,9 +96,9 @@ pub struct AwsAccountSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles: Option<Roles>,
 
-    /// The activities that are allowed to resources in this account besides keeping replication configured. Canary:
-    /// write and delete small objects that prove that objects arrive. Backfill: start S3 Batch Replication jobs, which
-    /// cost money. Absent: neither.
+    /// The activities that this account allows to resources besides keeping replication configured. Canary: write and
+    /// delete small objects that prove that objects arrive. Backfill: start S3 Batch Replication jobs, which cost
+    /// money. Absent: neither.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2))]
     #[x_kube(merge_strategy = ListMerge::Set)]

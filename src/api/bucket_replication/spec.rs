@@ -130,12 +130,12 @@ pub struct BucketReplicationSpec {
     #[serde(default)]
     pub management_policy: ManagementPolicy,
 
-    /// The policy for AWS when this resource is deleted: `Delete` removes the replication configuration that it
-    /// created, the managed role, and its statements in bucket policies; `Retain` leaves all of them.
+    /// The effect on AWS when this resource is deleted: `Delete` removes the replication configuration that it created,
+    /// the managed role, and its statements in bucket policies; `Retain` leaves all of them.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 
-    /// The policy for a role or a replication configuration that someone else created: `Refuse` leaves it alone and
+    /// The treatment of a role or a replication configuration that someone else created: `Refuse` leaves it alone and
     /// reports it, `Adopt` takes it over.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
@@ -392,7 +392,7 @@ pub enum ManagementPolicy {
     Observe,
 }
 
-/// The policy for AWS when the resource is deleted.
+/// The effect on AWS when the resource is deleted.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum DeletionPolicy {
     #[default]
@@ -400,7 +400,7 @@ pub enum DeletionPolicy {
     Retain,
 }
 
-/// The policy for a foreign role or configuration.
+/// The treatment of a foreign role or configuration.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum AdoptionPolicy {
     #[default]
