@@ -19,7 +19,7 @@ use crate::api::bucket_replication::health::HealthStatus;
 /// the number of all.
 pub const MAX_DRIFT_ENTRIES: usize = 100;
 
-/// The state of the replication as the operator last observed it, and the operator's own writes.
+/// The state that the operator last observed, and its own writes.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct BucketReplicationStatus {
