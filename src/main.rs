@@ -13,8 +13,8 @@ use tokio::runtime::Builder;
 const WORKERS: usize = 2;
 
 /// The bytes that each thread's stack may grow to; the system takes memory only for what is used. Tokio's 2 MiB are too
-/// few for an unoptimized build: a check calls STS, whose client asks the metadata service of EC2 for credentials,
-/// whose client asks it for a token, and the stack holds the frames of all.
+/// few for an unoptimized build. A check calls STS, whose client asks the metadata service of EC2 for credentials,
+/// whose client asks it for a token. The stack holds the frames of all of them.
 const STACK: usize = 16 * 1024 * 1024;
 
 fn main() -> ExitCode {

@@ -23,7 +23,7 @@ type Packages = BTreeMap<String, BTreeSet<String>>;
 fn each_dependency_is_compiled_once_for_all_commands() -> Result<()> {
     for pair in COMMANDS.windows(2) {
         let [(smaller, smaller_args), (larger, larger_args)] = pair else { unreachable!("windows of two") };
-        // Without procedural macros and build scripts, what is left is compiled for the target alone.
+        // Without procedural macros and build scripts, every crate that is left is compiled for the target alone.
         for only_target in [true, false] {
             let again = compiled_again(
                 &resolve(smaller_args, only_target)?,

@@ -134,7 +134,7 @@ impl Reason {
         )
     }
 
-    /// Whether AWS gave no answer, or did not let the operator ask: what AWS holds is not known.
+    /// Whether AWS gave no answer, or did not let the operator ask, so that the state of AWS is unknown.
     pub fn is_no_answer(self) -> bool {
         matches!(
             self,

@@ -383,7 +383,7 @@ fn outcome(view: &BackfillView) -> String {
     format!("{sign} backfill {}: {}{counts}: {}{commands}", view.name, view.reason, printable(&view.message))
 }
 
-/// How many objects of the job are done; `None`: S3 has not counted them.
+/// The number of objects of the job that are done; `None`: S3 has not counted them.
 fn counted(view: &BackfillView) -> Option<String> {
     let (succeeded, failed) = (view.succeeded.unwrap_or_default(), view.failed.unwrap_or_default());
     view.total.map(|total| format!("{succeeded} of {total} copied, {failed} failed"))

@@ -206,7 +206,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::cli::kubernetes::tests::answering;
+    use crate::cli::kubernetes::test_server::answering;
     use crate::runtime::clock::SimulatedClock;
 
     fn found(generation: i64, status: Value) -> FoundObject<BucketReplication> {

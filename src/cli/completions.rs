@@ -12,7 +12,7 @@ use clap_complete::Shell;
 use crate::cli::kubernetes::{ClusterArgs, KubeArgs, Named};
 use crate::cli::output::{PrintError, print};
 
-/// What kubectl's completion adds to a list of words: complete with files if none fits, or not
+/// The two directives that kubectl's completion adds to a list of words: complete with files if none fits, or do not
 /// (<https://pkg.go.dev/github.com/spf13/cobra#ShellCompDirective>).
 const FILES: &str = ":0";
 const NO_FILES: &str = ":4";
@@ -164,8 +164,8 @@ pub fn asked_for(command: &Command, words: &[String]) -> Option<(Named, KubeArgs
     Some((line.ends_with()?, KubeArgs { cluster, namespace: line.value("namespace") }))
 }
 
-/// The answer to kubectl or a shell, which runs the program with the words of a command line, the last of which is to be
-/// completed: one word a line with its description, and a directive. `names`: those that may complete it.
+/// The answer to kubectl or a shell, which runs the program with the words of a command line and wants the last of them
+/// completed. It is one word a line with its description, and a directive. `names`: those that may complete it.
 pub fn complete(command: &Command, words: &[String], names: Vec<String>) -> String {
     let line = Line::read(command, words);
     let Line { command: current, value_of, last, .. } = line;

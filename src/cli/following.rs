@@ -275,7 +275,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::cli::kubernetes::tests::{answering, answering_within, list};
+    use crate::cli::kubernetes::test_server::{answering, answering_within, list};
 
     fn gone() -> Value {
         json!({

@@ -1,7 +1,8 @@
 //! The command line: each subcommand has a file or a folder.
 //!
 //! In: the arguments of the process. Out: output, and an exit code. A new subcommand begins here, as a variant of
-//! `Command` and a file of its own.
+//! `Command` and a file of its own. That file decides the exit code of a command that did its work, with
+//! `fleet/verdict.rs`; the exit code of an error is decided here.
 
 mod account_lookup;
 mod aws_args;
@@ -50,8 +51,8 @@ use crate::replication::Failure;
 
 /// Keeps Amazon S3 replication switched on as BucketReplication resources say.
 ///
-/// Exit codes of all subcommands: 0 if all is well, 2 if something about a replication needs attention (changes to
-/// make, drift, a failure, a finding), 1 for an error, wrong usage among them, and for a wait that ends without its answer.
+/// Exit codes of all subcommands: 0 if all is well; 2 if something about a replication needs attention (changes to
+/// make, drift, a failure, a finding); 1 for an error, also wrong usage, and for a wait that ends without its answer.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 pub struct Cli {
@@ -285,7 +286,7 @@ mod tests {
         }
     }
 
-    /// What each subcommand with `-o json` prints.
+    /// The output of each subcommand with `-o json`.
     fn printed_for_programs() -> BTreeMap<&'static str, Value> {
         BTreeMap::from([
             ("status", status::json_sample()),

@@ -1,7 +1,7 @@
 //! `policy`: prints the IAM policies that resources need.
 //!
-//! In: files with resources and accounts, and the URLs of event queues. Out: trust policy and permissions of each role,
-//! policies of destination buckets and keys in other accounts and of event queues, and the least privilege of the
+//! In: files with resources and accounts, and the URLs of event queues. Out: trust policy and permissions of each role;
+//! policies of destination buckets and keys in other accounts, and of event queues; the least privilege of the
 //! operator's own AWS identity and of its identity in each account.
 //!
 //! Works without AWS: a value that the file does not contain becomes a wildcard.

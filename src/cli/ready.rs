@@ -108,7 +108,7 @@ async fn wait_for_ready_pod(
     }
 }
 
-/// What a Deployment reports of the pods of its present template.
+/// The progress that a Deployment reports of the pods of its present template.
 #[derive(Debug, PartialEq, Eq)]
 enum RolloutProgress {
     ScaledToZero,
@@ -146,7 +146,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::cli::kubernetes::tests::answering;
+    use crate::cli::kubernetes::test_server::answering;
     use crate::runtime::clock::SimulatedClock;
 
     const NAME: &str = "s3-replication-operator";
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(progress_of(json!(0), current(0, 0, 0)), RolloutProgress::ScaledToZero);
     }
 
-    /// What `ready` prints, or its error, where the API server gives this answer.
+    /// The output of `ready`, or its error, where the API server gives this answer.
     async fn printed(code: u16, answer: Value) -> Result<String, String> {
         let answer = move |_: &str| (StatusCode::from_u16(code).unwrap(), answer.to_string()).into_response();
         let (kubernetes, _) = answering(answer).await;

@@ -102,7 +102,7 @@ pub struct RunArgs {
     /// Format of log lines
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
-    /// What to log: a level, or a list of target=level
+    /// The level of log lines, or a list of target=level
     #[arg(long, env = "LOG_LEVEL", default_value = "info")]
     log_level: String,
     /// File that overrides --log-level while it exists and is not empty; read every 2 seconds
@@ -162,7 +162,7 @@ pub enum RunError {
 }
 
 impl RunArgs {
-    /// What the controllers are to do.
+    /// The settings of the controllers, from the flags.
     fn controller_settings(
         self,
         namespaces: Vec<String>,

@@ -118,7 +118,7 @@ impl Wait {
             }
             Ok(Err(error)) if !error.may_pass() => return Err(error),
             Ok(Err(error)) => error.to_string(),
-            // What the last answer has left stays true.
+            // The last answer remains valid.
             Err(_) if left < SHORTEST_SILENCE && self.has_heard => return Ok(None),
             Err(_) => KubernetesError::silent().to_string(),
         };

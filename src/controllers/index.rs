@@ -203,7 +203,7 @@ impl Index {
         names.iter().flat_map(|name| self.by_account(name)).collect()
     }
 
-    /// How many resources refer to this `AwsAccount`.
+    /// The number of resources that refer to this `AwsAccount`.
     pub fn count_by_account(&self, account: &str) -> usize {
         self.replications.count(&ReplicationKey::Account(account.to_owned()))
     }

@@ -84,7 +84,7 @@ impl PolicyDocument {
         serde_json::to_value(self).unwrap_or(Value::Null)
     }
 
-    /// How many characters count towards IAM's quota.
+    /// The number of characters that count towards IAM's quota.
     pub fn size(&self) -> usize {
         self.to_json().chars().filter(|c| !c.is_whitespace()).count()
     }

@@ -33,7 +33,7 @@ impl From<&BucketPolicyStatus> for BucketAddress {
     }
 }
 
-/// How many principals a message names.
+/// The most principals that a message names.
 const NAMED: usize = 10;
 
 /// Names the principals in a bucket's policy because of which S3 refuses any change of it. `sid`: of the statements

@@ -21,7 +21,7 @@ pub struct Lacking {
     /// Destinations for which nothing shows that objects go through: the role's policy cannot be read, or their account
     /// cannot be reached, and no rule in AWS needs the same.
     pub unseen: BTreeSet<String>,
-    /// The spec asks for something else than what was applied; otherwise what differs is someone else's doing.
+    /// The spec asks for something else than what was applied; otherwise someone else made the difference.
     pub is_change: bool,
     /// The configuration in AWS.
     pub present: Option<Configuration>,

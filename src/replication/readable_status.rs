@@ -1,15 +1,15 @@
 //! The status of a `BucketReplication` of which any field may hold what cannot be read.
 //!
-//! In: spec and status as the API server holds them. Out: each field that can be read, and each item of a list, whatever
-//! the others hold. Of a lost field the deletion needs to know that there was something: what follows from that is decided
-//! here.
+//! In: spec and status as the API server holds them. Out: each field that can be read, and each item of a list,
+//! whatever the others hold. The deletion needs to know of a lost field that there was something. The consequence is
+//! decided here.
 
 use serde_json::Value;
 
 use crate::api::{BucketReplicationStatus, BucketStatus, ConfigurationOrigin, RoleStatus};
 use crate::replication::field_reader::{FieldReader, Unreadable, text};
 
-/// What can be read of a status, and the fields that cannot.
+/// The readable fields of a status, and the ones that cannot be read.
 pub fn read_status(spec: &Value, held: &Value) -> (BucketReplicationStatus, Unreadable) {
     let mut fields = FieldReader::new(held);
     let mut status = BucketReplicationStatus {

@@ -1,8 +1,8 @@
 //! Decides to which resource a role in AWS belongs, by its tags.
 //!
-//! In: a resource's cluster, namespace, name and UID; the tags of a role. Out: whether the role is the resource's own,
-//! and the default name of a role. Whether a role of someone else may be adopted is decided in
-//! `plan/preconditions/to_write.rs`.
+//! In: a resource's cluster, namespace, name and UID; the tags of a role. Out: whether the role is the resource's own;
+//! the default name of a role; and the name of the sessions of the resource, which CloudTrail shows. Whether a role of
+//! someone else may be adopted is decided in `plan/preconditions/to_write.rs`.
 
 use std::collections::BTreeMap;
 

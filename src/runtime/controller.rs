@@ -202,7 +202,8 @@ impl<C: Controller> Runner<C> {
         (C::DEADLINE, self.triggers.longest_run(now))
     }
 
-    /// Reconciles until the term ends or the operator must stop, and then until what runs has ended or was dropped.
+    /// Reconciles until the term ends or the operator must stop, and then until every running reconcile has ended or
+    /// was dropped.
     pub(crate) async fn lead(self: Arc<Self>, term: Term, shutdown: CancellationToken) {
         self.begin_term(&term);
         let mut tasks = JoinSet::new();

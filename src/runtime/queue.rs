@@ -4,15 +4,15 @@
 //! when to ask again, and figures for metrics. It is plain data without tasks: an object that waits is an entry of a
 //! few dozen bytes, and its future is made only once it has a permit.
 //!
-//! Four rules. An object is reconciled once at a time; what is triggered meanwhile follows. Each set of accounts is a
-//! bulkhead with permits of its own, so that an account that does not answer delays no resource of another. Within a
-//! bulkhead, changes go before periodic checks, which never take all permits. Among changes, and among periodic checks,
-//! namespaces take turns ([`RoundRobin`]).
+//! Four rules. An object is reconciled once at a time; a trigger meanwhile is handled afterwards. Each set of accounts
+//! is a bulkhead with permits of its own, so that an account that does not answer delays no resource of another. Within
+//! a bulkhead, changes go before periodic checks, which never take all permits. Among changes, and among periodic
+//! checks, namespaces take turns ([`RoundRobin`]).
 //!
 //! kube's `Controller` is not used for this. It knows one order (first come, first served) and one limit for all
-//! objects, makes the future of everything that waits, and polls all of them whenever one can go on: with ten thousand
-//! objects due after a start, that was most of the operator's CPU time. client-go's rate-limiting work queue is the
-//! model.
+//! objects. It makes the future of everything that waits, and polls all of them whenever one can go on. With ten
+//! thousand objects due after a start, that was most of the operator's CPU time. client-go's rate-limiting work queue
+//! is the model.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -270,7 +270,7 @@ impl WorkQueue {
         self.delayed.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// How many objects are due and wait to begin.
+    /// The number of objects that are due and wait to begin.
     pub fn depth(&self, now: Instant) -> usize {
         let ready: usize = self.bulkheads.values().flat_map(|b| &b.ready).map(RoundRobin::len).sum();
         ready + self.delayed.keys().take_while(|(at, _)| *at <= now).count()
@@ -285,7 +285,7 @@ impl WorkQueue {
         self.entries.values().filter_map(since).max()
     }
 
-    /// How many reconciles run.
+    /// The number of reconciles that run.
     pub fn running(&self) -> usize {
         self.bulkheads.values().map(|bulkhead| bulkhead.running.iter().sum::<usize>()).sum()
     }

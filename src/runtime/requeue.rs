@@ -15,7 +15,7 @@ use crate::backoff::doubling;
 /// The longest pause after a transient failure.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(5 * 60);
 
-/// The pauses before the first checks of something foreign, until AWS no longer answers from before its removal: a
+/// The pauses before the first checks of something foreign, until AWS no longer answers from before its removal. A
 /// resource is often deleted and made again at once, or takes over a source whose owner was deleted. Together they last
 /// a minute.
 const CHECKS_SOON: [Duration; 6] = [

@@ -32,7 +32,7 @@ impl RoundRobin {
         self.namespaces.is_empty()
     }
 
-    /// How many objects wait.
+    /// The number of objects that wait.
     pub fn len(&self) -> usize {
         self.namespaces.values().map(|waiting| waiting.objects.len()).sum()
     }

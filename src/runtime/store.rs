@@ -3,9 +3,9 @@
 //! In: the events of a watch, or single objects. Out: what changed in the store, the object of a key, and all objects
 //! that share an index key, oldest first, without a scan of the others. Objects at rest are packed.
 //!
-//! It stands in for kube's reflector store, which has no index, which holds a second copy of all objects during a
-//! re-list, and which does not report what a re-list removed: an object that was deleted while the watch was cut would
-//! be forgotten without an event. client-go's `Indexer` is the model.
+//! It stands in for kube's reflector store. That store has no index, and it holds a second copy of all objects during a
+//! re-list. It also does not report what a re-list removed: an object that was deleted while the watch was cut would be
+//! forgotten without an event. client-go's `Indexer` is the model.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -152,7 +152,7 @@ pub struct Store<K, I = (), S = ()> {
     state: RwLock<StoreState<K, I, S>>,
     /// Since when the watch has only failed, so that the store may lag behind.
     failing_since: Mutex<Option<Instant>>,
-    /// How many objects were returned or compared, so that tests can count work instead of time.
+    /// The number of objects that were returned or compared, so that tests can count work instead of time.
     #[cfg(test)]
     visits: std::sync::atomic::AtomicUsize,
 }
@@ -184,7 +184,7 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash, S> Store<K, I, S> {
     #[allow(clippy::unused_self)]
     fn visit(&self, _objects: usize) {}
 
-    /// How many objects were returned or compared since the last call.
+    /// The number of objects that were returned or compared since the last call.
     #[cfg(test)]
     pub(crate) fn take_visits(&self) -> usize {
         self.visits.swap(0, std::sync::atomic::Ordering::Relaxed)
@@ -262,7 +262,7 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash, S> Store<K, I, S> {
         keys
     }
 
-    /// How many objects have this index key.
+    /// The number of objects that have this index key.
     pub fn count(&self, key: &I) -> usize {
         self.state.read().indexed.get(key).map_or(0, Members::len)
     }

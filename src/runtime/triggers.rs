@@ -67,7 +67,7 @@ impl<K> Triggers<K> {
         self.shared.queue.lock().work.forget(key);
     }
 
-    /// How many objects are due and wait to begin.
+    /// The number of objects that are due and wait to begin.
     pub fn depth(&self, now: Instant) -> usize {
         self.shared.queue.lock().work.depth(now)
     }

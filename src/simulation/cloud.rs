@@ -76,7 +76,7 @@ struct OldAnswers {
     until: Duration,
     /// Old and new answers alternate.
     alternate: bool,
-    /// How many reads there were.
+    /// The number of reads.
     reads: usize,
     /// Makes a part of a state what it is in a former one.
     show: fn(&mut World, &World),
@@ -147,7 +147,7 @@ impl SimulatedCloud {
         messages.insert(format!("{:06}", messages.len()), body.to_owned());
     }
 
-    /// How many messages were not deleted.
+    /// The number of messages that were not deleted.
     pub fn waiting_events(&self) -> usize {
         self.0.lock().messages.len()
     }
@@ -416,7 +416,7 @@ impl Cloud for SimulatedCloud {
         if state.stale.take().is_some() && state.world.has_ended(object) {
             return Ok(Some(ReplicationStatus::Pending));
         }
-        // S3 goes on with what is pending when it is asked.
+        // S3 goes on with pending objects when it is asked.
         state.version += 1;
         Arc::make_mut(&mut state.world).head_version(caller, object)
     }

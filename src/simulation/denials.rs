@@ -38,7 +38,7 @@ impl Denials {
         *self = Denials::default();
     }
 
-    /// What is denied to a read that is made now.
+    /// Takes the actions that are denied to a read that is made now.
     pub fn take(&mut self) -> Denied {
         Denied(self.until_allowed.iter().copied().chain(self.once.take()).collect())
     }

@@ -197,7 +197,7 @@ impl std::fmt::Display for Call {
     }
 }
 
-/// What becomes of a call.
+/// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// It is made and answered.

@@ -1,10 +1,10 @@
 //! S3 Batch Operations as data: jobs with their states, and the table of tokens.
 //!
 //! In: requests, each as an account. Out: the jobs after them, or the failure that S3 answers with. A job goes on only
-//! when a test or the exploration moves it. What AWS leaves open can be chosen: whether it still knows a token, and
+//! when a test or the exploration moves it. A scene chooses what AWS leaves open: whether it still knows a token, and
 //! whether it lists a new job yet.
 //!
-//! What is taken from AWS, and where it is written:
+//! The behaviour that is taken from AWS, and where AWS documents it:
 //! - the states and the ways between them:
 //!   <https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-job-status.html>
 //! - a job belongs to an account and a Region, and one of another is not found:
@@ -36,7 +36,7 @@ pub struct Jobs {
     /// The next job that goes on to its end has this many objects, of which so many fail.
     pub objects: i64,
     pub failing: i64,
-    /// How many jobs there have ever been.
+    /// The number of jobs that there have ever been.
     #[serde(skip)]
     made: usize,
 }

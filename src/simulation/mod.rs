@@ -18,6 +18,7 @@ mod object_calls;
 mod objects;
 mod observation;
 mod operator;
+mod steps;
 mod world;
 
 pub use api_server::{ApiServer, ObjectName};
@@ -27,4 +28,5 @@ pub use cluster::SimulatedCluster;
 pub use hook::{Call, Choice, Hook, Hooked};
 pub use jobs::{Jobs, SimulatedJob};
 pub use operator::SimulatedOperator;
-pub use world::{DEAD_PRINCIPAL, SimulatedBucket, SimulatedRole, World};
+pub use steps::DEAD_PRINCIPAL;
+pub use world::{SimulatedBucket, SimulatedRole, World};

@@ -3,7 +3,7 @@
 //! In: writes and reads of versions, each as an account. Out: what S3 answers. An object that a rule applies to is pending
 //! when it is read first, and at its end when it is read again: whoever reads it sees both.
 //!
-//! What is taken from AWS, and where it is written:
+//! The behaviour that is taken from AWS, and where AWS documents it:
 //! - the statuses, and that an object is COMPLETED once every destination has it and FAILED where one does not get it:
 //!   <https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-status.html>
 //! - of several rules with one destination the one with the highest priority is applied:
@@ -53,7 +53,8 @@ impl World {
         Ok(WrittenCanary { version: id, encrypted })
     }
 
-    /// The replication status of a version, as an account; what was read as pending has been replicated since.
+    /// The replication status of a version, as an account; an object that was read as pending has been replicated
+    /// since.
     ///
     /// # Errors
     /// What S3 answers.
@@ -181,7 +182,7 @@ impl World {
 /// The service that assumes the role.
 const S3: &str = "s3.amazonaws.com";
 
-/// What the role has to be allowed, on the object and on the replica.
+/// The actions that the role needs, on the object and on the replica.
 const READ_SOURCE: &str = "s3:GetObjectVersionForReplication";
 const WRITE_REPLICA: &str = "s3:ReplicateObject";
 

@@ -1,6 +1,6 @@
 //! The objects of a simulated bucket: versions, with what S3 keeps of each.
 //!
-//! In: keys and tags. Out: versions with ids. Who may do what with them is in `object_calls`.
+//! In: keys and tags. Out: versions with ids. The rights on them are in `object_calls`.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub struct Objects {
     pub default_retention: bool,
     /// New objects are encrypted with a KMS key.
     pub encrypted: bool,
-    /// What is written stays pending.
+    /// Objects that are written stay pending.
     pub held: bool,
     #[serde(serialize_with = "versions_text")]
     pub versions: Vec<Version>,
@@ -36,7 +36,7 @@ pub struct Version {
     pub(super) retained: bool,
 }
 
-/// Without ids and the times in keys: what counts up makes no other state.
+/// Without ids and the times in keys, because a mere count makes no other state.
 fn versions_text<S: Serializer>(versions: &[Version], serializer: S) -> Result<S::Ok, S::Error> {
     let steady = |key: &str| key.rsplit_once('-').map_or(key, |(steady, _)| steady).to_owned();
     let texts = versions.iter().map(|held| format!("{} {:?} {}", steady(&held.key), held.status, held.read));

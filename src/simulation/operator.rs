@@ -268,13 +268,13 @@ impl SimulatedOperator {
         self.backfills.begin_term(&term);
     }
 
-    /// What the process remembers and decides by, as text.
+    /// The memory by which the process decides, as text.
     pub fn fingerprint(&self, now: Instant) -> String {
         let backfills = self.backfills.context.memory.fingerprint(now);
         format!("{}; {backfills}", self.controller.context.memory.fingerprint(now))
     }
 
-    /// What the watches of this process have brought.
+    /// The index, which holds the objects that the watches of this process have seen.
     pub fn index(&self) -> Arc<Index> {
         self.controller.context.index.clone()
     }
@@ -284,7 +284,7 @@ impl SimulatedOperator {
         self.controller.context.bucket_locks.lock(bucket).await
     }
 
-    /// How many resources the process remembers something of.
+    /// The number of resources of which the process remembers something.
     pub fn remembered(&self) -> usize {
         self.controller.context.memory.len()
     }

@@ -1,8 +1,8 @@
 //! Serves HTTP to every client that can reach the port, within bounds.
 //!
-//! In: a listener and a router. Out: answers. Any pod may connect here, and the kubelet's probes use the same port: a
-//! connection that sends no request is closed, and when there are too many the oldest one makes room, so that a probe
-//! is always answered.
+//! In: a listener and a router. Out: answers. Any pod may connect here, and the kubelet's probes use the same port. A
+//! connection that sends no request is closed. When there are too many connections the oldest one makes room, so that a
+//! probe is always answered.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -17,7 +17,7 @@ use headers::{Part, lacking};
 use hidden::{Form, hidden};
 use sources::{Edge, Sources, circles};
 use types::collisions;
-use words::{misplaced, readable_files, replaceable};
+use words::{clauses, misplaced, readable_files, replaceable};
 
 /// Which of the crate's modules each one may use. A module may always use itself.
 const MAY_USE: [(&str, &[&str]); 12] = [
@@ -517,6 +517,18 @@ fn no_text_has_a_word_that_the_style_page_replaces() {
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn a_comment_begins_with_the_thing_that_it_describes() {
+    let mut found = Vec::new();
+    for path in readable_files(Path::new(env!("CARGO_MANIFEST_DIR"))) {
+        if path.extension().is_some_and(|end| end == "rs") {
+            let lines = clauses(&fs::read_to_string(&path).unwrap());
+            found.extend(lines.into_iter().map(|line| format!("{}:{line}", path.display())));
+        }
+    }
+    assert!(found.is_empty(), "name the thing before a clause about it:\n{}", found.join("\n"));
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl Sources {
                 (module_of(name), (name, file))
             })
             .collect();
-        // Modules that only tests have; what is in their folders is theirs.
+        // Modules that only tests have; the files in their folders are theirs.
         let of_tests: BTreeSet<Module> = files
             .iter()
             .flat_map(|(module, (_, file))| file.items.iter().map(move |item| (module, item)))

@@ -1,4 +1,4 @@
-//! Words that STYLE.md replaces, and a word that has one meaning.
+//! Words that STYLE.md replaces, a word that has one meaning, and comments that begin with a clause.
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,9 @@ const REPLACED: [(&str, &str); 14] = [
 /// take the place of another.
 const PLACE: [&str; 2] = ["place", "places"];
 const IDIOMS: [&str; 5] = ["in place", "the place of", "its place", "their place", "the place in"];
+
+/// The beginnings of a clause that is no name for a thing.
+const CLAUSES: [&str; 4] = ["What ", "Whatever ", "Who ", "Whoever "];
 
 /// A word that is to be another one.
 #[derive(Debug, PartialEq)]
@@ -52,6 +55,22 @@ pub fn misplaced(code: &str) -> Vec<usize> {
         PLACE.iter().any(|word| words.contains(&format!(" {word} "))) && !words.contains(" canary ")
     });
     about_others.map(|(number, _)| number + 1).collect()
+}
+
+/// The lines at which a comment, or a paragraph of one, begins with a clause instead of the thing that it describes.
+pub fn clauses(code: &str) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut goes_on = false;
+    for (number, line) in code.lines().enumerate() {
+        let comment =
+            line.trim_start().strip_prefix("//").map(|text| text.trim_start_matches(['/', '!']).trim());
+        let text = comment.unwrap_or_default();
+        if !goes_on && CLAUSES.iter().any(|clause| text.starts_with(clause)) {
+            found.push(number + 1);
+        }
+        goes_on = !text.is_empty();
+    }
+    found
 }
 
 /// The words of a line in lower case, also those within identifiers, with a space around each.
@@ -124,5 +143,25 @@ fn a_place_is_one_of_canaries_or_an_idiom() {
     for code in ["struct CanaryPlace;", "fn policy_in_place_of() {}", "// the first place", "replace(places)"]
     {
         assert_eq!(misplaced(code).is_empty(), code != "replace(places)", "{code}");
+    }
+}
+
+#[test]
+fn a_comment_that_begins_with_a_clause_is_found_and_a_sentence_that_goes_on_is_not() {
+    for comment in [
+        "/// What differs.",
+        "    // Who wrote it.",
+        "//! Role.\n//!\n//! Whatever is left.",
+        "//! What it is.",
+    ] {
+        assert_eq!(clauses(comment), [comment.lines().count()], "{comment}");
+    }
+    for comment in [
+        "/// The differences.",
+        "/// Whether it is there.",
+        "/// The rules.\n/// What follows.",
+        "\"What is it\"",
+    ] {
+        assert_eq!(clauses(comment), [], "{comment}");
     }
 }

@@ -255,7 +255,7 @@ const OF_JOBS: [Reason; 11] = [
     Reason::ReplicationNotReady,
 ];
 
-/// The statuses of `ReplicationBackfill`s: what a job can come to, and what can stand against it.
+/// The statuses of `ReplicationBackfill`s: each end of a job, and each obstacle to one.
 pub fn backfills() -> Result<Vec<State>> {
     let mut all = Vec::new();
     // A replication that is suspended is ReplicationNotReady for its backfills.

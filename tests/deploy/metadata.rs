@@ -1,4 +1,4 @@
-//! `Chart.yaml`: what Artifact Hub shows of the chart is true.
+//! `Chart.yaml`: Artifact Hub shows the truth about the chart.
 
 use std::collections::BTreeSet;
 use std::fs;

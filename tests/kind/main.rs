@@ -1,6 +1,5 @@
-//! The operator in pods of a real cluster, as its chart installs it, with the permissions of its service account:
-//! probed, killed, stopped, cut off, moved, upgraded and removed, and never two of its pods writing to AWS at the same
-//! time.
+//! The operator in pods of a real cluster, as its chart installs it, with the permissions of its service account. It is
+//! probed, killed, stopped, cut off, moved, upgraded and removed. Two of its pods never write to AWS at the same time.
 //!
 //! The tests share a cluster. Each has its own release with its own Lease, AWS account and resources; tests of the
 //! chart as a whole take turns with the default release. If there can be no cluster, the tests are ignored and a line

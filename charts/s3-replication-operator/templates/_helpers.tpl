@@ -255,7 +255,7 @@ volumeMounts:
 {{- end }}
 {{- end }}
 
-{{/* What the working pods and the pod of `helm test` have in common. */}}
+{{/* The settings that the working pods and the pod of `helm test` share. */}}
 {{- define "operator.pod" -}}
 serviceAccountName: {{ include "operator.serviceAccount" . }}
 automountServiceAccountToken: true
@@ -313,7 +313,7 @@ and some other tools drop: without this the chart would install less, silently.
 {{- required (include "operator.unlinked" $path) ((index . 0).Files.Get $path) }}
 {{- end }}
 
-{{/* What to do about a file that is missing. */}}
+{{/* The fix for a file that is missing. */}}
 {{- define "operator.unlinked" -}}
 {{- printf "this copy of the chart has no %s: it was copied without its symbolic links. Use a chart made by helm package" . }}
 {{- end }}

@@ -2,8 +2,8 @@
 //! namespaces may do there.
 //!
 //! In: the YAML of an administrator; the status that `replication/status/aws_account.rs` makes. Out: typed values, the
-//! CRD in `crds/` and `docs/fields.md`. Whether a resource keeps within the limits is decided in
-//! `replication/authorize/`.
+//! CRD in `crds/` and `docs/fields.md`. The columns of `kubectl get` are here too. Whether a resource keeps within the
+//! limits is decided in `replication/authorize/`.
 
 #![allow(clippy::duplicated_attributes, reason = "each printcolumn(…) has its own type_")]
 
@@ -96,9 +96,9 @@ pub struct AwsAccountSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles: Option<Roles>,
 
-    /// What resources may do in this account besides keeping replication configured. Canary: write and delete small
-    /// objects that prove that objects arrive. Backfill: start S3 Batch Replication jobs, which cost money. Absent:
-    /// neither.
+    /// The activities that this account allows to resources besides keeping replication configured. Canary: write and
+    /// delete small objects that prove that objects arrive. Backfill: start S3 Batch Replication jobs, which cost
+    /// money. Absent: neither.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -151,7 +151,7 @@ pub struct Namespaces {
     pub match_labels: BTreeMap<String, String>,
 }
 
-/// What every role of a replication must have.
+/// The path and the permissions boundary that every role of a replication must have.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Roles {
@@ -169,7 +169,7 @@ pub struct Roles {
     pub permissions_boundary: Option<String>,
 }
 
-/// What the operator last observed of an `AwsAccount`.
+/// The state of an `AwsAccount` as the operator last observed it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct AwsAccountStatus {

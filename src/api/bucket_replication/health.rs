@@ -88,7 +88,7 @@ pub struct HealthStatus {
     pub canary: Option<CanaryStatus>,
 }
 
-/// What follows from the evidence about one rule.
+/// The verdict on one rule, which follows from its evidence.
 #[derive(
     JsonSchema,
     Serialize,
@@ -116,7 +116,7 @@ impl RuleVerdict {
     }
 }
 
-/// What the operator found about one rule. Figures are rounded to two digits; times are those of the last change.
+/// The operator's findings about one rule. Figures are rounded to two digits; times are those of the last change.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RuleHealth {
@@ -199,7 +199,7 @@ pub struct CanaryStatus {
     /// How long, in seconds, S3 took to replicate it, rounded to two digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_seconds: Option<i64>,
-    /// What became of it: `Arrived`, `Pending`, `Failed` or `Refused`, and why.
+    /// The result: `Arrived`, `Pending`, `Failed` or `Refused`, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
 }

@@ -2,7 +2,8 @@
 //!
 //! In: the YAML of a user. Out: typed values, the CRD in `crds/` and `docs/fields.md`. A new field begins here, one of
 //! a rule in [`ReplicationRule`] or [`Destination`]: `replication/desired/mod.rs` does not compile until it handles the
-//! field. A field that S3 holds continues in `replication/configuration.rs`.
+//! field. A field that S3 holds continues in `replication/configuration.rs`. The columns of `kubectl get` are here too,
+//! also those that show the status.
 //!
 //! Defaults inside lists are in code, never in the CRD: the API server would add them to each item, and GitOps tools
 //! would report a difference forever.
@@ -129,13 +130,13 @@ pub struct BucketReplicationSpec {
     #[serde(default)]
     pub management_policy: ManagementPolicy,
 
-    /// What the operator does in AWS when this resource is deleted: `Delete` removes the replication configuration
-    /// that it created, the managed role, and its statements in bucket policies; `Retain` leaves all of them.
+    /// The effect on AWS when this resource is deleted: `Delete` removes the replication configuration that it created,
+    /// the managed role, and its statements in bucket policies; `Retain` leaves all of them.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 
-    /// What the operator does with a role or a replication configuration that someone else created: `Refuse` leaves
-    /// it alone and reports it, `Adopt` takes it over.
+    /// The treatment of a role or a replication configuration that someone else created: `Refuse` leaves it alone and
+    /// reports it, `Adopt` takes it over.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
 
@@ -225,7 +226,8 @@ pub struct Role {
     pub arn: Option<String>,
 }
 
-/// What S3 replicates with each object. Each switch grants the role the permissions that S3 needs for it.
+/// The data that S3 replicates along with each object. Each switch grants the role the permissions that S3 needs for
+/// it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Replicate {
@@ -390,7 +392,7 @@ pub enum ManagementPolicy {
     Observe,
 }
 
-/// What the operator does in AWS when the resource is deleted.
+/// The effect on AWS when the resource is deleted.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum DeletionPolicy {
     #[default]
@@ -398,7 +400,7 @@ pub enum DeletionPolicy {
     Retain,
 }
 
-/// What the operator does with a foreign role or configuration.
+/// The treatment of a foreign role or configuration.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum AdoptionPolicy {
     #[default]

@@ -19,7 +19,7 @@ use crate::api::bucket_replication::health::HealthStatus;
 /// the number of all.
 pub const MAX_DRIFT_ENTRIES: usize = 100;
 
-/// What the operator last observed and did.
+/// The state that the operator last observed, and its own writes.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct BucketReplicationStatus {
@@ -158,8 +158,8 @@ pub struct RoleStatus {
     pub tags: Vec<String>,
 }
 
-/// How a replication configuration came to be a resource's own: the operator put it where there was none, it replaced
-/// one of someone else's, or the configuration equalled the spec before the operator ever wrote one.
+/// How a replication configuration came to be a resource's own. The operator put it where there was none, or put it
+/// instead of a foreign one, or found one that equals the spec before it ever wrote one.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigurationOrigin {
     Created,
@@ -167,8 +167,8 @@ pub enum ConfigurationOrigin {
     Found,
 }
 
-/// A replication configuration that the status names before the operator writes it: the process may end after the write and
-/// before its report, and the role by which the configuration would be recognized may be gone by then.
+/// A replication configuration that the status names before the operator writes it. The process may end after the write
+/// and before its report. The role by which the configuration would be recognized may be gone by then.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct AnnouncedConfiguration {

@@ -2,7 +2,7 @@
 //!
 //! In: the YAML of a user, or what the subcommand `backfill` creates. Out: typed values, the CRD in `crds/` and
 //! `docs/fields.md`. A new field begins here; one that makes the job is also fixed in `validation.rs` and goes into the
-//! request in `replication/backfill/request.rs`.
+//! request in `replication/backfill/request.rs`. The columns of `kubectl get` are here too.
 //!
 //! A backfill is one job. The creation of the resource fixes its job: a user can set only `approved` and `cancel`
 //! later, and can take back neither.

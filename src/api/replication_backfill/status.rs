@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::RoleStatus;
 
-/// What the operator asked for and what became of it.
+/// The job that the operator asked for, and its result.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplicationBackfillStatus {

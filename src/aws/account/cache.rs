@@ -3,10 +3,10 @@
 //! In: the name of a bucket, role or key, and a way to read it. Out: the answer that is remembered while it still
 //! serves, else the one that is read now.
 //!
-//! A bucket's Region is remembered until an answer contradicts it; versioning and existing roles for a moment, so that
-//! resources that share a destination or a role share its read; Object Lock and the state of keys for [`STABLE_TTL`].
-//! Answers about a bucket are kept by its name and by the account that it was expected to belong to: S3 judges the
-//! owner in each of them. A requested check reads everything but the Region again.
+//! A bucket's Region is remembered until an answer contradicts it. Versioning and existing roles are remembered for a
+//! moment, so that resources that share a destination or a role share its read. Object Lock and the state of keys are
+//! remembered for [`STABLE_TTL`]. Answers about a bucket are kept by its name and by the account that it was expected
+//! to belong to: S3 judges the owner in each of them. A requested check reads everything but the Region again.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -278,9 +278,9 @@ where
         Stable(Cache::builder().max_capacity(CAPACITY).expire_after(ByOutcome).build(), lasts)
     }
 
-    /// The answer that is remembered, or the one that `read` gives now. Where that is denied, what is remembered still
-    /// serves. Where a fresh read gets no answer, what is remembered may be what has changed: it is forgotten, so that
-    /// the failure shows until there is an answer.
+    /// The answer that is remembered, or the one that `read` gives now. Where that is denied, the remembered answer
+    /// still serves. Where a fresh read gets no answer, the remembered answer may be out of date: it is forgotten, so
+    /// that the failure shows until there is an answer.
     async fn get(&self, key: &K, fresh: bool, read: impl Future<Output = Read<T>>) -> Read<T> {
         let Stable(cache, lasts) = self;
         let known = cache.get(key).await;

@@ -61,7 +61,7 @@ impl LoadedCredentials {
 }
 
 impl Environment {
-    /// How many times the access key has changed. While this stays the same, so does the operator's identity.
+    /// The number of changes of the access key. While it stays the same, so does the operator's identity.
     pub fn version(&self) -> u64 {
         self.0.version.load(Ordering::Acquire)
     }

@@ -106,7 +106,7 @@ mod tests {
         RateLimits::new(rates, sts.clone())
     }
 
-    /// How many calls a lane lets through at once.
+    /// The number of calls that a lane lets through at once.
     fn burst(limits: &RateLimits, lane: Lane) -> u32 {
         (0..1000).take_while(|_| limits.of(lane).check().is_ok()).count().try_into().unwrap()
     }

@@ -1,5 +1,5 @@
-//! Sessions in the role of an `AwsAccount`: one per resource, named after it, one for the checks of the `AwsAccount`
-//! itself, and one for the readings of metrics.
+//! Sessions in the role of an `AwsAccount`: one per resource, named after it (`replication/resource_id.rs`), one for
+//! the checks of the `AwsAccount` itself, and one for the readings of metrics.
 //!
 //! In: the role and the name of a session, and the failures of the calls that it signed. Out: temporary credentials
 //! with the identity that STS gave them. They are cached, renewed before they expire, and begun again when AWS no

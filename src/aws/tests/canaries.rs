@@ -126,7 +126,7 @@ impl Stage {
         let put = self.simulated.put_canary(&self.simulated_clients, object).await;
         let really = self.real.put_canary(&self.real_clients, object).await;
         if let (Ok(put), Ok(really)) = (&put, &really) {
-            // The emulator replicates at once: what is pending comes to its end by two reads.
+            // The emulator replicates at once: a pending object comes to its end by two reads.
             for _ in 0..2 {
                 let put = at(object, &put.version);
                 let _ = self.simulated.read_replication_status(&self.simulated_clients, &put).await;

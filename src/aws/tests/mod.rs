@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::aws::tests::program::{Act, draw};
 use crate::aws::tests::stage::Stage;
 
-/// How many programs run at the same time: the emulator has one thread.
+/// The number of programs that run at the same time: the emulator has one thread.
 const AT_ONCE: usize = 8;
 
 const PROGRAMS: u64 = 120;

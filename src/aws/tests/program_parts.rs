@@ -15,7 +15,7 @@ use crate::replication::backfill::{JobAddress, JobReport, JobRequest, JobUpdate}
 use crate::replication::health::canary::CanaryObject;
 use crate::replication::{Account, Accounts};
 
-/// How many of the last canaries and jobs an act may be about.
+/// The number of the last canaries and jobs that an act may be about.
 const RECENT: usize = 3;
 
 impl Draw<'_> {

@@ -5,6 +5,7 @@
 
 mod advice;
 mod backfill;
+mod commands;
 mod condition;
 mod runbook;
 #[cfg(test)]

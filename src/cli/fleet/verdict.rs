@@ -1,6 +1,7 @@
 //! One word for the state of a whole resource, ordered by how urgently it needs a person.
 //!
-//! In: the conditions `Ready` and `Replicating`. Out: the verdict, and the condition that decides it.
+//! In: the conditions `Ready` and `Replicating`. Out: the verdict, the condition that decides it, and whether it makes
+//! a command exit with 2.
 
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;
@@ -126,7 +127,7 @@ pub fn reason(name: &str) -> Option<Reason> {
     Reason::VARIANTS.iter().copied().find(|reason| reason.as_str() == name)
 }
 
-/// How many resources have each verdict.
+/// The number of resources with each verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FleetSummary {

@@ -14,10 +14,9 @@ use crate::api::{
     Correction, DriftEntry, HealthStatus, ManagementPolicy, Reason, ReplicationRule, RoleStatus, Switch,
 };
 use crate::cli::counted::{counted, form};
-use crate::cli::fleet::advice::{
-    CommandNames, advise, advise_on_deletion, advise_on_disabled, advise_on_objects,
-};
+use crate::cli::fleet::advice::{advise, advise_on_deletion, advise_on_disabled, advise_on_objects};
 use crate::cli::fleet::backfill::BackfillView;
+use crate::cli::fleet::commands::CommandNames;
 use crate::cli::fleet::condition::ConditionView;
 use crate::cli::fleet::runbook::{Pointers, runbook, web_address};
 use crate::cli::fleet::verdict::{Verdict, decide, reason};

@@ -2,7 +2,7 @@
 //!
 //! In: a bucket as S3 holds it, or all buckets of an account without those that a resource of the cluster is about. Out: a
 //! `BucketReplication` on which `plan` finds nothing to change, or the part of the bucket's configuration that a spec cannot
-//! express. The translation is in `replication/import.rs`.
+//! express. The translation is in `replication/import/`.
 
 mod directory;
 
@@ -219,7 +219,7 @@ async fn default_account(args: &ImportArgs) -> Option<Account> {
 /// Calls that are under way at the same time. The rate limits of the account apply besides.
 const CONCURRENCY: usize = 16;
 
-/// What the manifests say besides the buckets, and as whom the command tries what they ask for.
+/// The account, namespace and directory of the manifests, and the connections with which the command tries them.
 struct ManifestTarget<'a> {
     /// The `AwsAccount` that the resources name, if one was asked for.
     accounts: &'a Accounts,
@@ -262,8 +262,8 @@ impl ManagedSources {
         self.accounts.iter().any(|(name, _)| name == DEFAULT_ACCOUNT)
     }
 
-    /// What to note where no `AwsAccount` was asked for, the cluster has some, and none is the default one: the operator
-    /// refuses resources that name none.
+    /// A note where no `AwsAccount` was asked for, the cluster has some, and none is the default one: the operator refuses
+    /// resources that name none.
     fn without_account(&self, account_id: &str) -> Option<String> {
         let all = &self.accounts;
         let is_of_account = |held: &&(String, Option<String>)| held.1.as_deref() == Some(account_id);
@@ -307,7 +307,7 @@ impl ManagedSources {
 async fn read_owners(cluster: &ClusterArgs) -> Result<ManagedSources, KubernetesError> {
     let kubernetes = KubeArgs { cluster: cluster.clone(), namespace: None }.connect().await?;
     let (found, _) = kubernetes.list(&ScopeArgs::everywhere()).await?;
-    // Who may not list them is refused later, by the operator, and with the reason.
+    // A user who may not list them is refused later, by the operator, and with the reason.
     let held = kubernetes.accounts().await.unwrap_or_default();
     let known = |account: FoundObject<AwsAccount>| {
         let id = account.object.ok().map(|account| account.spec.account_id);
@@ -360,7 +360,7 @@ async fn import_all(aws: &AwsClient, target: &ManifestTarget<'_>) -> Result<Impo
     Ok(ImportedAccount { buckets, is_cluster_asked: target.owners.is_some() })
 }
 
-/// How many buckets are planned: what a line is worth that stays, one for each tenth, and the count of the moment.
+/// The number of buckets that are planned so far: one line that stays for each tenth of them, and the present count.
 fn progress_of(planned: usize, all: usize) -> [String; 2] {
     counts(planned, all).map(|count| format!("planned {count} of {}", counted(all, "bucket")))
 }

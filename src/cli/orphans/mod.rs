@@ -6,6 +6,7 @@
 //! and `recheck.rs`, and the words in `text.rs`.
 
 mod find;
+mod findings;
 mod recheck;
 mod text;
 
@@ -23,9 +24,8 @@ use crate::cli::aws_failure::explain;
 use crate::cli::counted::{counted, form};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::kubernetes::{ClusterArgs, KubeArgs, Kubernetes, KubernetesError, ScopeArgs, namespace_name};
-use crate::cli::orphans::find::{
-    ClusterObjects, Findings, HeldAccount, HeldBucket, Orphan, UnreadAccount, find,
-};
+use crate::cli::orphans::find::{ClusterObjects, HeldAccount, HeldBucket, find};
+use crate::cli::orphans::findings::{Findings, Orphan, UnreadAccount};
 use crate::cli::orphans::recheck::{HeldNow, StillDue, recheck};
 use crate::cli::orphans::text::{Mode, left_text, text};
 use crate::cli::output::{Format, PrintError, complain, formatted, print};
@@ -67,7 +67,7 @@ pub struct OrphansArgs {
     accounts: AccountsArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Namespace: only what is left over of its resources is printed and deleted; absent: of all namespaces
+    /// Namespace: print and delete only what is left over of its resources; absent: of all namespaces
     #[arg(long, short, help_heading = "Kubernetes", value_parser = namespace_name)]
     namespace: Option<String>,
     #[command(flatten)]
@@ -91,7 +91,7 @@ pub enum OrphansError {
     NoTerminal,
     #[error("nothing is deleted: the answer was not yes")]
     NotConfirmed,
-    #[error("nothing is deleted: what is left over has changed since it was shown; run the command again")]
+    #[error("nothing is deleted: the list has changed since it was shown; run the command again")]
     Changed,
     #[error("{} failed: see above; run the command again once that is fixed", counted(*.0, "step"))]
     Failed(usize),
@@ -319,7 +319,7 @@ fn clients_of<'a>(accounts: &'a [Reached], id: &str) -> Result<&'a ResourceClien
     reached.clients.as_ref().map_err(Clone::clone)
 }
 
-/// What AWS holds of an orphan now. A bucket that is gone holds nothing.
+/// Reads from AWS what is left of an orphan. A bucket that is gone holds nothing.
 async fn read_again(orphan: &Orphan, accounts: &[Reached]) -> Result<HeldNow, String> {
     let aws_of = |id: &str| clients_of(accounts, id).map(|clients| &clients.source);
     let role = aws::read_role_to_delete(aws_of(&orphan.account_id)?, &orphan.role, &orphan.id).await;
@@ -367,7 +367,7 @@ async fn execute(connector: &AwsConnector, clients: &ResourceClients, step: &Ste
 /// The form for programs of everything that may be found.
 #[cfg(test)]
 pub fn json_sample() -> serde_json::Value {
-    serde_json::to_value(find::full_sample("orders")).unwrap()
+    serde_json::to_value(findings::full_sample("orders")).unwrap()
 }
 
 #[cfg(test)]
@@ -375,7 +375,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::cli::orphans::find::sample;
+    use crate::cli::orphans::findings::sample;
 
     #[derive(Parser)]
     struct Typed {

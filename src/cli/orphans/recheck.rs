@@ -1,17 +1,17 @@
 //! Decides which steps of an orphan are still right just before they are executed.
 //!
 //! In: an orphan as it was shown, and what AWS holds of it now. Out: [`StillDue`]: its steps without those on what is
-//! another's by now, and why each of these is left. Pure. Whatever is gone already needs no step.
+//! another's by now, and why each of these is left. Pure. A part that is gone already needs no step.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::cli::orphans::find::{Orphan, Statements};
+use crate::cli::orphans::findings::{Orphan, Statements};
 use crate::iam::bucket_policy::written_by_operators;
 use crate::replication::{BucketAddress, Configuration, ObservedRole, Step};
 
-/// What AWS holds of an orphan now.
+/// The parts of an orphan that AWS holds now.
 #[derive(Clone, Debug, Default)]
 pub struct HeldNow {
     /// `None`: there is no such role any more.
@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
     use crate::api::Switch;
-    use crate::cli::orphans::find::sample;
+    use crate::cli::orphans::findings::sample;
     use crate::iam::bucket_policy::{merged, statements};
     use crate::replication::backfill::role::KIND_TAG;
     use crate::replication::configuration::{Rule, RuleDestination, RuleFilter};

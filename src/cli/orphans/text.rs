@@ -5,7 +5,7 @@
 //! come from AWS and from other users.
 
 use crate::cli::counted::{counted, form};
-use crate::cli::orphans::find::{Findings, Orphan, REPLICATION, Statements, Unclear, UnclearRole};
+use crate::cli::orphans::findings::{Findings, Orphan, REPLICATION, Statements, Unclear, UnclearRole};
 use crate::cli::orphans::recheck::{LeftPart, blocked};
 use crate::cli::reach::title;
 use crate::cli::terminal::{Layout, Tone, printable};
@@ -223,7 +223,7 @@ mod tests {
     use unicode_width::UnicodeWidthStr;
 
     use super::*;
-    use crate::cli::orphans::find::{UnreadAccount, full_sample, sample};
+    use crate::cli::orphans::findings::{UnreadAccount, full_sample, sample};
 
     const PIPE: Layout = Layout { width: None, height: None, color: false };
 

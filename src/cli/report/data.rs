@@ -120,7 +120,7 @@ pub struct ChangeReport<'a> {
     /// When it was corrected; `None`: it differs now.
     pub corrected: Option<Timestamp>,
     pub entries: &'a [DriftEntry],
-    /// How many there are; `entries` may be the first of them.
+    /// The number of all; `entries` may be the first of them.
     pub count: usize,
 }
 

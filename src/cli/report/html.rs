@@ -164,7 +164,7 @@ fn replication_table(replications: &[ReplicationView]) -> Markup {
     table("replications", "Replications", &heads, &verdicts, &rows)
 }
 
-/// The message and the commands of what needs attention; what is well needs no words.
+/// The message and the commands of what needs attention; a healthy resource needs no words.
 fn why(view: &ReplicationView) -> Markup {
     // An Unproven replication needs nobody, and its message says what is missing for a proof.
     let attention = view.verdict.is_wrong() || view.verdict == Verdict::Unproven;

@@ -37,7 +37,7 @@ struct Listing {
     head: String,
     /// The first rows, each with the end of its line.
     rows: Vec<String>,
-    /// How many rows there are.
+    /// The number of rows.
     all: usize,
     foot: String,
 }

@@ -86,7 +86,8 @@ pub enum ReportError {
 }
 
 impl ReportArgs {
-    /// Who may read a namespace may not read the AwsAccounts, which are in none: the rest of the report needs none.
+    /// A user who may read a namespace may lack the right to read the AwsAccounts, which are in none. The rest of the
+    /// report needs no AwsAccount.
     fn without_accounts(&self, error: KubernetesError, typed: &str) -> ReportError {
         if !error.is_denied() {
             return error.into();
@@ -191,7 +192,7 @@ async fn covered(
 /// Counts the buckets of accounts that are read at the same time.
 struct AccountCounts<'a> {
     progress: &'a mut ProgressLine,
-    /// How many are read of how many, for each account.
+    /// The number of buckets that were read, and of all, for each account.
     held: Vec<(usize, usize)>,
 }
 
@@ -206,7 +207,7 @@ impl AccountCounts<'_> {
     }
 }
 
-/// What an account holds, as far as it can be read.
+/// Reads the buckets of an account, as far as it can be read.
 async fn read(reached: Reached, count: impl FnMut(usize, usize)) -> ReadAccount {
     let buckets = match reached.client() {
         Ok(aws) => aws::list_buckets(aws, count).await.map_err(|failure| explain(&failure)),

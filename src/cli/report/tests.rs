@@ -1,4 +1,4 @@
-//! What a report prints, in each format.
+//! The output of `report`, in each format.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -36,8 +36,8 @@ struct Columns {
 }
 
 impl Columns {
-    /// Columns for texts of these widths within the width of the terminal: the reason in words is worth more than the ends
-    /// of long names, and the buckets are left out where they leave no room for what is wrong.
+    /// Columns for texts of these widths within the width of the terminal. The reason in words is worth more than the
+    /// ends of long names. The buckets are left out where they leave no room for the fault.
     fn within(all: Option<usize>, [name, buckets, status, why]: [usize; 4]) -> Columns {
         let Some(all) = all else {
             let [name, buckets, status] = [name, buckets, status].map(|width| width.min(WIDEST_IN_A_PIPE));

@@ -134,7 +134,7 @@ pub fn json_sample() -> serde_json::Value {
     serde_json::to_value(StatusList { summary: summary(&all), items: &all }).unwrap()
 }
 
-/// What the cluster holds.
+/// Reads the resources that the arguments select, with their backfills.
 async fn read(
     kubernetes: &Kubernetes,
     args: &StatusArgs,

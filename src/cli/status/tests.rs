@@ -1,4 +1,4 @@
-//! What `status` prints: for every reason, for one resource, for many.
+//! The output of `status`: for every reason, for one resource, for many.
 
 use insta::assert_snapshot;
 use jiff::Timestamp;

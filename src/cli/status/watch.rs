@@ -1,9 +1,9 @@
 //! `status --watch`: prints again whenever a resource changes.
 //!
-//! In: the resources, and the changes of them that the API server reports. Out: on a terminal a picture on its alternate
-//! screen that overwrites the last one in one write, line by line and without clearing the screen first, so that nothing
-//! flickers, and the last picture on the screen itself, where Ctrl-Z leads back to too; elsewhere a line for each resource whose verdict changes, or each
-//! resource that changes for a program.
+//! In: the resources, and the changes of them that the API server reports. Out: on a terminal, pictures; elsewhere a
+//! line for each resource whose verdict changes, or for a program each resource that changes. A picture is on the
+//! alternate screen. It overwrites the last one in one write, line by line and without clearing the screen first, so
+//! that nothing flickers. The last picture stays on the screen itself, to which Ctrl-Z leads back too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
@@ -34,7 +34,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Ages in the picture are this old at most.
 const REFRESH: Duration = Duration::from_secs(10);
 
-/// What the watch has shown so far.
+/// The state that the watch has shown so far.
 #[derive(Default)]
 struct Shown {
     /// Whether the API server has answered.
@@ -42,7 +42,7 @@ struct Shown {
     views: Vec<ReplicationView>,
     /// The verdict and the reason of each resource, by its name.
     known: BTreeMap<String, (Verdict, String)>,
-    /// What a program has got of each resource, by its name.
+    /// The view of each resource that was last printed for a program, by its name.
     printed: BTreeMap<String, ReplicationView>,
     /// Why the API server gave no answer, once that is printed.
     silence: Option<String>,
@@ -131,10 +131,10 @@ enum WatchedKind {
     Backfill,
 }
 
-/// What the API server reports of a kind.
+/// An answer of the API server about a kind.
 type Heard = (WatchedKind, Result<News, KubernetesError>);
 
-/// What the cluster holds, by the namespace and the name; `None`: it has not answered yet.
+/// The objects of the cluster, by the namespace and the name; `None`: it has not answered yet.
 #[derive(Default)]
 struct HeldObjects {
     /// The kinds of which an answer has come.
@@ -258,11 +258,11 @@ async fn show(
     Ok(print_to_reader(&text)?)
 }
 
-/// What stands above a picture that is no longer of the present.
+/// The note above a picture that is no longer of the present.
 fn note(wait: &Wait, layout: &Layout) -> String {
     let Some(why) = wait.silence() else { return String::new() };
     let seconds = wait.since_answer().as_secs();
-    let text = format!("! What is below is {seconds} s old: {why}; trying again");
+    let text = format!("! The lines below are {seconds} s old: {why}; trying again");
     format!("{}\n\n", layout.paint(Tone::Warning, &layout.wrap(&text, "")))
 }
 
@@ -277,8 +277,8 @@ fn given_up(wait: &Wait, views: &[ReplicationView]) -> String {
 
 const HIDE_CURSOR: &str = "\u{1b}[?25l";
 
-/// What moves a terminal from one picture to the next: from the top, each line with its rest deleted, then all below.
-/// Terminals that know synchronized updates show the whole at once.
+/// The bytes that move a terminal from one picture to the next: from the top, each line with its rest deleted, then all
+/// below. Terminals that know synchronized updates show the whole at once.
 ///
 /// A line that is longer than the terminal is wide takes several of its rows. The last row stays free: a full one would
 /// scroll.
@@ -373,7 +373,7 @@ mod tests {
 
     use super::*;
     use crate::cli::fleet::samples::{all, resource};
-    use crate::cli::kubernetes::tests::{answering, list};
+    use crate::cli::kubernetes::test_server::{answering, list};
 
     /// The flags of a watch of one namespace.
     fn watching() -> StatusArgs {

@@ -36,7 +36,7 @@ struct WrittenPolicy {
 #[derive(Debug)]
 pub struct Held {
     _guard: OwnedMutexGuard<()>,
-    /// Someone else held it: what was true before may no longer be.
+    /// Someone else held it, so that an earlier finding may no longer be true.
     pub had_to_wait: bool,
 }
 

@@ -2,7 +2,9 @@
 //!
 //! In: an object with a deletion timestamp, decodable or not. Out: nothing of the resource is left, or the finalizer
 //! stays and the status says why. Only what is the resource's own is removed, in each account where something may be:
-//! `replication/plan/teardown.rs` decides what that is, and `canary/deletion.rs` deletes canaries.
+//! `replication/plan/teardown.rs` decides what that is, and `canary/deletion.rs` deletes canaries, for which it waits
+//! some minutes. A deletion also waits until AWS shows the operator's last writes (`SHOWN_AFTER` in
+//! `replication/observed.rs`). One that is refused is tried again as `runtime/requeue.rs` says, as often as it takes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -316,14 +318,14 @@ enum MissingAccount {
 }
 
 impl MissingAccount {
-    /// What ends a deletion that waits for it. Without the account nothing in AWS may be touched, and only people can know
-    /// which of these is right. `stand_in`: how another `AwsAccount` serves.
+    /// A refusal that lists the ways to end a deletion that waits for the account. Without the account nothing in AWS
+    /// may be touched. Only people can know which way is right. `stand_in`: how another `AwsAccount` serves.
     fn refusal(&self, metadata: &ObjectMeta, stand_in: &str) -> Refusal {
         let (reason, why, first) = match self {
             MissingAccount::Gone(name) => (
                 Reason::AccountNotFound,
                 format!(
-                    "what this resource made is in AwsAccount {name}, which does not exist any more, and without it the operator touches nothing there"
+                    "parts of this resource are in AwsAccount {name}, which does not exist any more; without it the operator touches nothing there"
                 ),
                 format!("create the AwsAccount again (kubectl apply -f FILE, with name {name})"),
             ),
@@ -408,7 +410,7 @@ impl Removal<'_> {
             return Ok(true);
         }
         let message = format!(
-            "cannot delete: what this resource made is in account {id}, and the operator's identity is in account {} by now. The deletion ends by one of these: give the operator an identity in account {id}; {}; or leave in AWS what is there ({})",
+            "cannot delete: parts of this resource are in account {id}, and the operator's identity is in account {} by now. The deletion ends by one of these: give the operator an identity in account {id}; {}; or leave in AWS what is there ({})",
             caller.account,
             stand_in_of_source(Some(id), self.target.metadata),
             self.retain(),

@@ -32,7 +32,7 @@ struct EvidenceEntries {
     entries: HashMap<String, EvidenceEntry>,
     /// The UIDs of the watched resources of each source bucket, so that a failure event costs no scan.
     by_source: HashMap<String, Vec<String>>,
-    /// How many resources were compared, so that tests can count work instead of time.
+    /// The number of resources that were compared, so that tests can count work instead of time.
     #[cfg(test)]
     visits: usize,
 }
@@ -220,7 +220,7 @@ impl EvidenceStore {
         taken
     }
 
-    /// How many resources there is evidence of.
+    /// The number of resources of which there is evidence.
     pub fn len(&self) -> usize {
         self.state.lock().entries.len()
     }

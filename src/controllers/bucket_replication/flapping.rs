@@ -12,7 +12,7 @@ use crate::replication::outcome::Contested;
 
 const WINDOW: Duration = Duration::from_secs(60 * 60);
 
-/// How many corrections of one field within the window count as accidents.
+/// The number of corrections of one field within the window that count as accidents.
 const TOLERATED: usize = 3;
 
 /// The first pause once a field is contested; doubled with every further correction, up to the window.

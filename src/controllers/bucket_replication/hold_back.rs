@@ -125,12 +125,12 @@ fn has_configured<C, K>(
     configured.as_second() <= former.ended && (is_recent || status.announced_configuration.is_some())
 }
 
-/// How many resources are read at most to find out whether one of them shares a bucket. Where there are more, one does.
+/// The most resources that are read to find out whether one of them shares a bucket. Where there are more, one does.
 const MOST_READ: usize = 100;
 
-/// The buckets whose policies some steps write, and which hold statements of other resources, or should: a former process
-/// may have written them a moment ago, and what is merged into an older policy would lose them. `policy_of`: a bucket's as
-/// it is shown.
+/// The buckets whose policies some steps write, and which hold statements of other resources, or should hold some. A
+/// former process may have written them a moment ago. A merge into an older policy would lose them. `policy_of`: a
+/// bucket's as it is shown.
 pub fn shared_policies<'p, C, K>(
     steps: impl Iterator<Item = &'p Step>,
     policy_of: impl Fn(&str) -> Option<&'p Value>,
@@ -150,7 +150,7 @@ pub fn shared_policies<'p, C, K>(
             keys.len() > MOST_READ || keys.iter().any(|key| names(bucket, key))
         }
     };
-    // What this process wrote it merges into itself.
+    // This process knows its own writes and merges into them.
     let is_known = |bucket: &BucketAddress| cx.bucket_locks.has_written(&bucket.name, cx.clock.now());
     let shared = steps.filter_map(|step| match step {
         Step::PutBucketPolicy { bucket, sid, .. } if !is_known(bucket) && is_shared(bucket, sid) => {

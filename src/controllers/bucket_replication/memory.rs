@@ -243,7 +243,7 @@ impl Memory {
         text
     }
 
-    /// How many resources something is remembered of.
+    /// The number of resources of which something is remembered.
     pub fn len(&self) -> usize {
         self.0.lock().by_uid.len()
     }

@@ -215,7 +215,7 @@ async fn refuse_unreadable<C: Cloud, K: Cluster>(
     let message =
         format!("this resource cannot be read: {error}; correct the field or apply the resource again");
     let refusal = Refusal::new(Reason::InvalidSpec, ConditionType::Ready, message);
-    // What can be read of the status stays, because it names what the resource made.
+    // The readable part of the status stays, because it names what the resource made.
     let (status, unreadable) = read_status(&part("spec"), &part("status"));
     let mut previous = target.memory.status(Some(&status), cx.clock.now());
     if !unreadable.is_empty() {

@@ -48,7 +48,7 @@ async fn confirm<C: Cloud, K: Cluster>(
     let mut finalizers = Finalizers::of(target.metadata);
     if finalizers.contains(FINALIZER) && !stages.is_empty() && !is_on(Mutant::NoLiveGet) {
         let live = cx.cluster.live(target.key).await?.ok_or(Stop::Outdated)?;
-        // What a former process wrote there decides what its writes to AWS may be.
+        // A former process announced its writes to AWS in the status.
         let is_behind = target.memory.may_be_behind(target.metadata, cx.clock.now())
             && has_other_status(&live, &resource.status);
         if live.metadata.deletion_timestamp.is_some() || live.metadata.generation != generation || is_behind {

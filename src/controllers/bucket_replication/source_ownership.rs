@@ -22,7 +22,7 @@ pub fn compare_age(rival: &BucketReplication, resource: &BucketReplication) -> O
 /// The owner of the source among resources for the same bucket: the oldest, then the one that `holds` the source, then
 /// the one with the smaller UID.
 ///
-/// Of two that were created within the same second the one that was first and holds the source keeps it: otherwise the
+/// Of two that were created within the same second, the one that was first and holds the source keeps it. Otherwise the
 /// second would find the configuration of the first in its way, or overwrite it.
 pub fn owner<'a>(
     resources: impl Iterator<Item = &'a BucketReplication>,

@@ -1,8 +1,9 @@
 //! Selects the resources that may take over a source when its owner goes or may no longer own it.
 //!
 //! In: the source bucket, and what the watches last saw. Out: the keys of the resources to check. The oldest resource
-//! that is authorized owns a source, so that the answer ends with the first one that certainly is: checking the others
-//! could change nothing, and when many resources of one source are deleted it would cost the square of their number.
+//! that is authorized owns a source, so that the answer ends with the first one that certainly is authorized. A check
+//! of the others could change nothing. It would cost the square of their number when many resources of one source are
+//! deleted.
 
 use kube::Resource;
 

@@ -1,9 +1,9 @@
 //! Finds the resources that a message concerns, and has them checked.
 //!
-//! In: the body of a message. Out: triggers; and an outcome, which is counted. A message is never an error. By these
-//! messages a writer to the queue can cause checks, at their pace, can make an origin count as one that sends events,
-//! and can make the operator believe sooner that someone has undone its last write. S3's notifications are left to the
-//! caller: the failures in them are part of the verdict on `Replicating`.
+//! In: the body of a message. Out: triggers; and an outcome, which is counted. A message is never an error. A writer to
+//! the queue can do three things by these messages: cause checks, at their pace; make an origin count as one that sends
+//! events; and make the operator believe sooner that someone has undone its last write. S3's notifications are left to
+//! the caller: the failures in them are part of the verdict on `Replicating`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ use crate::runtime::queue::Urgency;
 use crate::runtime::store::Key;
 use crate::telemetry::EventOutcome;
 
-/// Of more resources than this that share a bucket or a role, one is checked first, and the others only if it finds
-/// anything: a write that changes nothing must not cost five reads for each of them.
+/// Where more resources than this share a bucket or a role, one is checked first, and the others only if it finds
+/// anything. A write that changes nothing must not cost five reads for each of them.
 const PROBE_ABOVE: usize = 50;
 
 /// Resources that are checked in a second where one change concerns many.

@@ -137,7 +137,7 @@ impl Memory {
         texts.join(", ")
     }
 
-    /// How many backfills something is remembered of.
+    /// The number of backfills of which something is remembered.
     pub fn len(&self) -> usize {
         self.0.lock().len()
     }

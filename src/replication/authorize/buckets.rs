@@ -50,7 +50,7 @@ pub(super) fn require_destinations(
     refusals
 }
 
-/// How many buckets a message names: as many as fit into the message of a condition, be their names as long as S3
+/// The most buckets that a message names: as many as fit into the message of a condition, be their names as long as S3
 /// allows.
 const BUCKETS: usize = 40;
 

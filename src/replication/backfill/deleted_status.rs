@@ -13,7 +13,7 @@ use crate::replication::backfill::request::{description, token};
 use crate::replication::field_reader::{FieldReader, Unreadable, text};
 use crate::replication::resource_id::ResourceId;
 
-/// What can be read of a status.
+/// The readable fields of a status, and the ones that cannot be read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeletedStatus {
     pub status: ReplicationBackfillStatus,

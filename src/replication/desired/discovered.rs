@@ -37,8 +37,8 @@ impl Discovered {
 }
 
 /// Whether the role may read the locks of the source's objects now, or has no policy yet. While Object Lock cannot be
-/// read, it is unknown whether the role needs to: the operator takes away no right that may be needed, and S3 would not
-/// replicate locked objects by a role that was made without it.
+/// read, it is unknown whether the role needs this right. The operator takes away no right that may be needed. It
+/// grants the right to a role that it makes, without which S3 would not replicate locked objects.
 fn may_need_locks(source: &str, observed: &Observed) -> bool {
     let has_no_policy = match &observed.role {
         Ok(Some(role)) => role.policy == Ok(None),

@@ -77,7 +77,7 @@ impl PartialEq for KnownOrigin {
 /// The knowledge about all origins and queues.
 #[derive(Debug, Default)]
 pub struct Coverage {
-    /// How many resources depend on each origin.
+    /// The number of resources that depend on each origin.
     needed: BTreeMap<Origin, usize>,
     known: BTreeMap<Origin, KnownOrigin>,
     queues: Vec<QueueAnswers>,

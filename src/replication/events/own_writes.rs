@@ -105,7 +105,7 @@ impl OwnWrites {
         id.is_some_and(|id| !self.recent.insert(id))
     }
 
-    /// How many kinds of write are outstanding.
+    /// The number of kinds of write that are outstanding.
     pub fn len(&self) -> usize {
         self.by_hash.len()
     }

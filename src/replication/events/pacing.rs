@@ -508,7 +508,7 @@ mod tests {
         ]
     }
 
-    /// How many probes of the bucket wait or run.
+    /// The number of probes of the bucket that wait or run.
     fn held(pacing: &Pacing<usize>, bucket: Lookup) -> usize {
         let causes = pacing.entries.values().flat_map(|entry| {
             let pending = entry.pending.as_ref().map(|pending| &pending.cause);

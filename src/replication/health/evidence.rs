@@ -12,7 +12,7 @@ use crate::api::Reason;
 /// The period whose evidence a verdict counts, unless three readings take longer.
 pub const WINDOW: SignedDuration = SignedDuration::from_mins(15);
 
-/// How many points in a row must show that a destination is behind.
+/// The number of points in a row that must show that a destination is behind.
 pub(crate) const POINTS_BEHIND: usize = 3;
 
 /// All evidence about one resource.
@@ -45,7 +45,7 @@ impl Default for Evidence {
     }
 }
 
-/// How many backfills an [`Evidence`] remembers: the latest ones.
+/// The number of backfills that an [`Evidence`] remembers: the latest ones.
 const MAX_RETRIED: usize = 16;
 
 /// A backfill that completed without a failure, and chose objects that had failed.

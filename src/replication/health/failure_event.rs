@@ -170,7 +170,7 @@ pub fn add(evidence: &mut Evidence, event: &FailureEvent) {
     }
 }
 
-/// How many objects are noted.
+/// The number of objects that are noted.
 fn noted(rule: &RuleEvidence) -> usize {
     rule.noise.values().chain(rule.reported.values()).map(BTreeSet::len).sum()
 }

@@ -22,7 +22,7 @@ const TO_ENCRYPT: [&str; 2] = ["kms:Encrypt", "kms:GenerateDataKey"];
 /// The actions of S3 with a key of the source's objects, likewise.
 const TO_DECRYPT: [&str; 1] = ["kms:Decrypt"];
 
-/// How many keys are asked about in a check.
+/// The most keys that a check asks about.
 const ASKED: usize = 3;
 
 /// A key whose policy may explain failures.

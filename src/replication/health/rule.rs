@@ -181,8 +181,8 @@ fn noise(evidence: &RuleEvidence, from: Timestamp, last: Timestamp, window: Sign
     u64::try_from(keys.sum::<usize>()).unwrap_or(u64::MAX).saturating_add(before.sum())
 }
 
-/// How many failures of a run were by no fault of the settings. Those that belong to the failures before the run do not
-/// count.
+/// The number of failures of a run that were by no fault of the settings. Those that belong to the failures before the
+/// run do not count.
 fn noise_of(run: &FailureRun, evidence: &RuleEvidence, terms: &Terms) -> u64 {
     let Some(metrics) = &evidence.metrics else { return 0 };
     let Some(read_to) = metrics.read_to else { return 0 };
@@ -277,8 +277,8 @@ fn by_metrics(metrics: &MetricsEvidence, evidence: &RuleEvidence, terms: &Terms)
     }
 }
 
-/// Whether a reading that failed hides the verdict: a denial does at once, anything else when what was read before is
-/// older than a window.
+/// Whether a reading that failed hides the verdict. A denial hides it at once, any other failure once the last reading
+/// is older than a window.
 fn hides(unread: &Unread, read_to: Timestamp, terms: &Terms) -> bool {
     unread.reason == Reason::AccessDenied || terms.now.duration_since(read_to) > terms.window
 }

@@ -8,7 +8,7 @@ use crate::replication::health::failure_event::remedy;
 use crate::replication::health::figures::rounded;
 use crate::replication::health::rule::{Finding, RuleJudged};
 
-/// How many rules a message names.
+/// The most rules that a message names.
 const NAMED: usize = 3;
 
 /// The fields that would give evidence, and what they cost

@@ -33,7 +33,7 @@ pub fn relies_on_old_answers(
     if configured && !is_own(AwsResource::ReplicationConfiguration, source) && !is_known(input) {
         return relies_on_configuration(input, plan);
     }
-    // What was applied is written again as it was.
+    // A configuration that was applied is written again as it was.
     !input.was_applied() && relies_on_policies(input, plan, is_own)
 }
 
@@ -53,7 +53,7 @@ fn is_known(input: &PlanInput<'_>) -> bool {
 }
 
 /// Whether a plan is right only if the configuration is as AWS shows it, or puts rules whose permissions may have been
-/// taken away meanwhile. What comes after the plan's own configuration is right in any case.
+/// taken away meanwhile. Any step after the plan's own configuration is right.
 fn relies_on_configuration(input: &PlanInput<'_>, plan: &Plan) -> bool {
     let creates = |name: &String| {
         plan.steps().any(|step| matches!(step, Step::CreateRole { role, .. } if role == name))
@@ -85,9 +85,9 @@ fn relies_on_configuration(input: &PlanInput<'_>, plan: &Plan) -> bool {
     false
 }
 
-/// Whether the policies that AWS shows do not fit the rules that it shows, so that one of the two may be old, and a step
-/// relies on them: it replaces a policy that lacks what a rule in place needs, or puts rules to a bucket whose policy opens
-/// it although no rule in place needs that.
+/// Whether the policies that AWS shows do not fit the rules that it shows, so that one of the two may be old, and a
+/// step relies on them. Such a step replaces a policy that lacks what a rule in place needs, or puts rules to a bucket
+/// whose policy opens it although no rule in place needs that.
 fn relies_on_policies(input: &PlanInput<'_>, plan: &Plan, is_own: IsOwn<'_>) -> bool {
     let opens = |name: &str| {
         plan.steps().any(|step| matches!(step, Step::PutBucketPolicy { bucket, .. } if bucket.name == name))
@@ -144,8 +144,8 @@ fn is_of_own_role(input: &PlanInput<'_>, held: &Configuration) -> bool {
         || remembered_roles(status).any(|arn| arn == held.role)
 }
 
-/// A plan that writes the role's policy once more before its rules, as AWS shows it, where it grants them what no rule in
-/// place needs: another process may have taken that away a moment ago.
+/// The plan with one more write of the role's policy before its rules, as AWS shows the policy, where it grants them
+/// what no rule in place needs. Another process may have taken that grant away a moment ago.
 pub fn granting_again(input: &PlanInput<'_>, plan: &Plan, is_own: IsOwn<'_>) -> Option<Plan> {
     let (DesiredRole::Managed(role), Ok(Some(held))) = (&input.desired.role, &input.observed.role) else {
         return None;

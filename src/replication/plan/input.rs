@@ -53,9 +53,9 @@ impl<'a> PlanInput<'a> {
         self.replication.spec.adoption_policy == AdoptionPolicy::Adopt
     }
 
-    /// Whether a configuration is this resource's own: it names a role of the resource, or the status records that it
-    /// was applied and its role, or all of its rules, are still what was applied, or the status announced it before the
-    /// write. A status may be older than what is in AWS.
+    /// Whether a configuration is this resource's own. One of three proofs is enough: it names a role of the resource;
+    /// the status records a configuration that was applied, and this one has its role or all of the desired rules; the
+    /// status announced it before the write. A status may be older than what is in AWS.
     pub fn owns_configuration(&self, held: &Configuration) -> bool {
         let Replication { status, id, .. } = self.replication;
         let owned = |role: &ObservedRole| role.arn == held.role && id.owns(&role.tags);

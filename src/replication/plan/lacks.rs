@@ -58,7 +58,7 @@ pub fn lacking(input: &PlanInput<'_>) -> Lacking {
     }
 }
 
-/// The destinations of a changed spec for which nothing shows that the role serves them: the role or its policy cannot
+/// The destinations of a changed spec for which nothing shows that the role serves them. The role or its policy cannot
 /// be read, and the rules in AWS, which name the role, need something else of it. The permissions that those rules need
 /// were granted for them.
 fn unseen_of_role(input: &PlanInput<'_>) -> BTreeSet<String> {
@@ -99,7 +99,7 @@ fn present_rules(input: &PlanInput<'_>) -> BTreeMap<String, Rule> {
 }
 
 /// The destinations of a changed spec in accounts that cannot be reached, for which nothing shows that they let the
-/// role in for all that the rules do there: no rule in AWS does as much with this role. The permissions of such a rule
+/// role in for all that the rules do there. No rule in AWS does as much with this role. The permissions of such a rule
 /// would have been granted for it.
 fn unseen_abroad(input: &PlanInput<'_>) -> BTreeSet<String> {
     if input.was_applied() {

@@ -60,9 +60,10 @@ pub struct OwnershipFacts<'a> {
 }
 
 impl OwnershipFacts<'_> {
-    /// Whether the configuration on the source is to be removed: it still names a role of this resource, or the one
-    /// that was applied, or it is the one that the status announced, and it was not there before the resource. Any
-    /// other one was put in its place by someone else.
+    /// Whether the configuration on the source is to be removed. One that was there before the resource stays, unless
+    /// the resource adopted it and its adoption policy still says so. Any other one goes if it names a role of this
+    /// resource. It also goes if it names the role that was applied or is the one that the status announced, unless
+    /// that is disputed. Any other one was put in its place by someone else.
     fn removes(&self, bucket: &str, held: &Configuration, roles: &[&ObservedRole]) -> bool {
         let OwnershipFacts { status, .. } = self;
         let own_role = roles.iter().any(|role| role.arn == held.role);

@@ -2,7 +2,7 @@
 //!
 //! In: the planner's input. Out: whether a change of the spec may begin, whether anything may be taken away, and
 //! policies that grant what is desired and all that is held. Without the configuration nobody knows which permissions
-//! it uses, and without a role nobody knows that it is there: what they may need is only ever added to.
+//! it uses. Without a role nobody knows whether it exists. The operator therefore only adds to what they may need.
 
 use serde_json::Value;
 

@@ -48,8 +48,8 @@ pub fn announce(
         ahead.canary_places = described.canary_places;
     }
     // While the status says that the configuration is not there, no backfill begins, and the report that says otherwise
-    // sets the time. An announcement alone waits until the configuration is put: what is held back or left out by then
-    // costs no write to Kubernetes.
+    // sets the time. An announcement alone waits until the configuration is put: a step that is held back or left out
+    // by then costs no write to Kubernetes.
     let is_unreported = configures && !is_unconfigured(previous);
     (is_unreported || remembers_more(&ahead, previous)).then_some(ahead)
 }

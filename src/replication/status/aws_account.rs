@@ -17,7 +17,7 @@ const MAX_NAMED: usize = 10;
 pub struct ObservedAccount<'a> {
     /// As whom the operator acts there, as STS answered.
     pub identity: Result<&'a CallerIdentity, &'a Failure>,
-    /// How many resources refer to the account.
+    /// The number of resources that refer to the account.
     pub replications: i32,
     /// `None`: the operator reads no event queue.
     pub events: Option<AccountEvents>,

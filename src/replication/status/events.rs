@@ -1,6 +1,8 @@
 //! Makes the events on a resource, such as `Applied` and `DriftCorrected`.
 //!
-//! In: a plan, its outcome, and the status before and after. Out: the events to publish; an unchanged state has none.
+//! In: a plan, its outcome, and the status before and after. Out: the events to publish, each with its text and whether
+//! it is a Warning; an unchanged state has none. A Warning has the text of a condition, which `builder.rs` and
+//! `failed_step.rs` decide, or of a refusal. `replicating.rs` makes the events of that condition.
 
 use crate::api::{BucketReplicationStatus, ConditionType, DriftEntry, Reason};
 use crate::replication::outcome::Outcome;

@@ -173,7 +173,7 @@ pub struct RecentWrite {
     pub destinations: BTreeSet<String>,
 }
 
-/// Who wrote to AWS a moment ago.
+/// The process that wrote to AWS a moment ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastWriter {
     ThisProcess,
@@ -222,7 +222,7 @@ pub fn unsettled(
     Some(report)
 }
 
-/// How many differences a status lists. The API server keeps spec and status together in about 1.5 MB: a spec that
+/// The most differences that a status lists. The API server keeps spec and status together in about 1.5 MB: a spec that
 /// takes most of it leaves little room.
 fn room_for_drift(spec: &BucketReplicationSpec) -> usize {
     const LARGE: usize = 512 * 1024;

@@ -1,4 +1,4 @@
-//! What another process wrote a moment ago, and AWS does not show yet, is taken from nobody.
+//! No plan takes away what another process wrote a moment ago and AWS does not show yet.
 
 use proptest::prelude::*;
 
@@ -50,7 +50,7 @@ fn puts(plan: &Plan) -> bool {
     plan.steps().any(|step| matches!(step, Step::PutReplication { .. }))
 }
 
-/// Whether AWS cannot do a step: what AWS showed was old.
+/// Whether AWS cannot do a step: AWS showed an old state.
 fn is_impossible(observed: &Observed, step: &Step) -> bool {
     let exists = matches!(observed.role, Ok(Some(_)));
     match step {
@@ -60,7 +60,7 @@ fn is_impossible(observed: &Observed, step: &Step) -> bool {
     }
 }
 
-/// What a process that ended left: AWS as it is, and the states that AWS may still show.
+/// The state that a process left when it ended: AWS as it is, and the states that AWS may still show.
 struct Left {
     case: Case,
     shown: Vec<Observed>,
@@ -144,7 +144,7 @@ proptest! {
         }
     }
 
-    /// What shows is what is there, and nothing was written within the last minute.
+    /// AWS shows its present state, and nothing was written within the last minute.
     #[test]
     fn a_change_of_what_was_applied_long_ago_goes_on(
         (first, second) in (rules(), rules()),
@@ -189,7 +189,7 @@ fn what_another_process_began_goes_on_at_once_while_the_spec_stays() {
     assert!(configured && decide(&case, configured).is_ok());
 }
 
-/// Its permissions are new whatever the configuration is, and what the former role has is taken away only afterwards.
+/// Its permissions are new whatever the configuration is, and the former role loses its own only afterwards.
 #[test]
 fn a_change_to_a_new_role_goes_on_at_once() {
     let mut case = applied(to(0));

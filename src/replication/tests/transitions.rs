@@ -300,7 +300,7 @@ proptest! {
         prop_assert_eq!(&again.differences, &vec![]);
     }
 
-    /// Whichever steps fail: what may still run never takes away what the configuration in AWS needs.
+    /// Whichever steps fail, no step that may still run takes away what the configuration in AWS needs.
     #[test]
     fn a_failure_of_any_step_leaves_what_replicates_whole(
         (old, new) in (rules(), rules()),

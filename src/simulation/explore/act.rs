@@ -1,4 +1,4 @@
-//! What people do to AWS or to Kubernetes, and the accounts in which they do it.
+//! The acts of people on AWS or Kubernetes, and the accounts in which they act.
 //!
 //! In: the simulated AWS and API server. Out: [`Act`]: a name, a sentence, and the function that does it.
 
@@ -11,7 +11,7 @@ pub const HERE: &str = "111122223333";
 /// Another account.
 pub const THERE: &str = "444455556666";
 
-/// What someone does to AWS or to Kubernetes.
+/// A change that someone makes in AWS or in Kubernetes.
 pub struct Act {
     /// Its name in a replay.
     pub name: &'static str,

@@ -1,8 +1,8 @@
 //! The scenes of backfills: what there is at first, and what people may do.
 //!
 //! In: nothing. Out: beginnings and acts, which `scene.rs` lists. A replication is there and Ready, as its controller
-//! would have left it. What AWS leaves open differs between the scenes: whether S3 still knows a token, and whether it
-//! lists a new job at once.
+//! would have left it. The choices that AWS leaves open differ between the scenes: whether S3 still knows a token, and
+//! whether it lists a new job at once.
 
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 //!
 //! In: nothing. Out: each [`Budget`] with its size.
 
-/// What bounds how often something happens in one trace.
+/// A limit on how often something happens in one trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Budget {
     /// The process dies.

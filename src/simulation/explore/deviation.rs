@@ -1,4 +1,4 @@
-//! What can happen at a decision point when someone interferes.
+//! The choices at a decision point when someone interferes.
 //!
 //! In: nothing. Out: [`Deviation`], with the name that a replay is written with and the budget that bounds it.
 

@@ -1,8 +1,8 @@
-//! What must hold: the properties, each with a name and one sentence.
+//! The properties that must hold, each with a name and one sentence.
 //!
-//! In: the simulated AWS and API server. Out: what breaks a property, in one sentence. A new property begins here;
-//! `run/` judges it. Properties are worked out from the simulated state alone, by other means than the controllers'
-//! own.
+//! In: the simulated AWS and API server. Out: each violation of a property, in one sentence. A new property begins
+//! here; `run/` judges it. Properties are worked out from the simulated state alone, by other means than the
+//! controllers' own.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::simulation::api_server::{ApiServer, ObjectName};
 use crate::simulation::explore::scene_beginnings::owner_tags;
 use crate::simulation::world::{SimulatedBucket, SimulatedRole, World};
 
-/// What must hold, in every state or from every state.
+/// A property that must hold in every state, or from every state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Property {
     Foreign,
@@ -120,7 +120,7 @@ impl Property {
                 "No stage is written to AWS for a resource that is suspended or has managementPolicy: Observe when its check begins, when the API server was last asked, or as the watch had brought it when the stage began. A deletion stops likewise once everything is to stay."
             }
             Property::Remembering => {
-                "Deletion ends from every state, and leaves no configuration, statement or role of the resource. What was adopted stays without adoptionPolicy: Adopt, with the role that it names when the operator reads AWS for the last time."
+                "Deletion ends from every state, and leaves no configuration, statement or role of the resource. An adopted configuration stays without adoptionPolicy: Adopt, with the role that it names when the operator reads AWS for the last time."
             }
             Property::Convergence => {
                 "From every state, one operator without faults ends in at most four checks in a state that it does not change; with canaries, which come and go, in at most six; with a backfill, whose job goes on between two checks, in at most twelve."
@@ -161,7 +161,7 @@ impl Property {
 #[derive(Clone, Debug)]
 pub struct Violation {
     pub property: Property,
-    /// What shows it, in one sentence.
+    /// The evidence, in one sentence.
     pub detail: String,
 }
 

@@ -13,7 +13,7 @@ use crate::simulation::explore::properties::{adopts, forbidden, is_owned, owner_
 use crate::simulation::explore::truth::fault;
 use crate::simulation::world::World;
 
-/// What decides whether a resource is refused.
+/// The facts that decide whether a resource is refused.
 pub struct PresentFacts<'a> {
     pub server: &'a ApiServer,
     pub world: &'a World,

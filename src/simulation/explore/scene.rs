@@ -45,7 +45,7 @@ pub struct Scene {
     pub denies_kubernetes: bool,
     /// How a call to AWS fails that has no effect. The operator waits longer after `Throttled` than after `Unavailable`.
     pub failure: FailureClass,
-    /// What happens in every trace before anything else, in this order, each with its decision point. Its acts count
+    /// The events of every trace before anything else, in this order, each with its decision point. Its acts count
     /// against no budget.
     pub opening: &'static [(&'static str, Deviation)],
     pub acts: &'static [Act],
@@ -59,7 +59,7 @@ impl Scene {
     }
 }
 
-/// What most scenes have in common: one resource and one operator.
+/// The common ground of most scenes: one resource and one operator.
 const PLAIN: Scene = Scene {
     name: "",
     about: "",
@@ -341,7 +341,7 @@ pub const SCENES: [Scene; 26] = [
         acts: &[],
         ..BACKFILL
     },
-    // What happens before the job waits is in the other scenes.
+    // The other scenes show the time before the job waits.
     Scene {
         name: "backfill-approval",
         denies_kubernetes: true,

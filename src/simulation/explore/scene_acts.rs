@@ -1,4 +1,4 @@
-//! What people do in the scenes, a constant for each act.
+//! The acts of people in the scenes, a constant for each act.
 //!
 //! In: nothing. Out: acts, which `scene.rs` lists for each scene. A new act begins here; acts on backfills are in
 //! `backfills.rs`.
@@ -222,7 +222,7 @@ pub(super) const DELETE_ELDER: Act = Act {
     effect: |_, server| delete(server, "elder"),
 };
 
-/// What is left of the first one in AWS is the user's then.
+/// The user then owns what is left of the first one in AWS.
 pub(super) const REPLACE_RESOURCE: Act = Act {
     name: "replaces-resource",
     sentence: "The user strips the finalizers of data/orders, deletes it and creates it again",

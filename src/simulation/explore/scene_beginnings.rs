@@ -49,7 +49,7 @@ pub(super) fn canary() -> (World, ApiServer) {
     account["allow"] = json!(["Canary"]);
     server.create(&ObjectName::account("default"), account, 0);
     let mut spec = spec_of("orders");
-    // Longer than a trace lasts: what no check changes is at rest.
+    // Longer than a trace lasts, so that a state that no check changes is at rest.
     spec["health"] = json!({"canary": {"interval": "24h"}});
     server.create(&ObjectName::replication("data", "orders"), spec, 0);
     (buckets(), server)

@@ -57,7 +57,7 @@ impl Trace {
 #[derive(Clone, Debug)]
 pub struct Counterexample {
     pub violation: Violation,
-    /// What `replay` takes.
+    /// The trace, as `replay` takes it.
     pub trace: String,
     /// The sentences.
     pub story: Vec<String>,
@@ -77,7 +77,7 @@ impl fmt::Display for Counterexample {
     }
 }
 
-/// What was found in a scene.
+/// The result of the search of a scene.
 #[derive(Debug, Default)]
 pub struct SceneResult {
     pub scene: &'static str,
@@ -92,7 +92,7 @@ pub struct SceneResult {
     pub longest: u64,
     /// Of the traces with the most interferences, the one whose run was longest, as `replay` takes it.
     pub deepest: String,
-    /// How many traces of the last depth are known and were not run.
+    /// The number of traces of the last depth that are known and were not run.
     pub left: usize,
     /// Whether every trace up to the depth was run.
     pub complete: bool,

@@ -430,7 +430,7 @@ fn a_backfill_that_may_not_go_on_makes_no_role_and_asks_for_no_job() {
     }
 }
 
-/// What happens to one of two equal resources, and the same with the other.
+/// Two traces that differ only in which of two equal resources is concerned go through the same states.
 #[test]
 fn a_state_and_the_one_with_two_equal_resources_swapped_count_as_one() {
     let of_one = "shared; idle.1 switches-to-0; orders/SetStatus.1 leaves-shared-bucket";

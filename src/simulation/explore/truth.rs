@@ -15,7 +15,7 @@ use crate::simulation::explore::properties::{has_sid, statements, texts};
 use crate::simulation::explore::scene_beginnings::owner_tags;
 use crate::simulation::world::{SimulatedBucket, SimulatedRole, World};
 
-/// What a statement allows: a principal (empty in a role's policy), an action, and on what.
+/// One action that a statement allows: the principal (empty in a role's policy), the action, and the resource.
 type AllowedAction = (String, String, String);
 
 /// The condition of a resource that says that AWS is as its present spec asks for.
@@ -26,7 +26,7 @@ pub fn claim(object: &Value) -> Option<&str> {
     claims.find_map(|held| held["type"].as_str().filter(|kind| ["Ready", "InSync"].contains(kind)))
 }
 
-/// What is not as a resource says; `None`: it says nothing, or all is.
+/// A claim of a resource that is untrue; `None`: it claims nothing, or all of it is true.
 pub fn untrue(server: &ApiServer, object: &Value, world: &World) -> Option<String> {
     let kind = claim(object).filter(|_| object["metadata"]["deletionTimestamp"].is_null())?;
     let found = fault(server, object, world)?;
@@ -275,7 +275,7 @@ impl Asking<'_> {
         fields
     }
 
-    /// What others' buckets are to allow the role.
+    /// A fault in what the buckets of other accounts allow the role.
     fn fault_of_bucket_policies(&self) -> Option<String> {
         let text = |field: &str| self.object["metadata"][field].as_str().unwrap_or_default();
         let sid = bucket_policy::sid(&[text("namespace"), text("name"), self.source()]);
@@ -328,7 +328,7 @@ fn held(rule: &Rule, own_id: &str) -> BTreeMap<&'static str, String> {
     ])
 }
 
-/// What these statements allow.
+/// The actions that these statements allow.
 fn grants(statements: &[Value]) -> BTreeSet<AllowedAction> {
     let mut all = BTreeSet::new();
     for statement in statements.iter().filter(|statement| statement["Effect"] == "Allow") {

@@ -89,7 +89,7 @@ fn wrong_usage_of_every_subcommand_is_an_error() -> Result<()> {
     Ok(())
 }
 
-/// `| head -1`, for both streams: what nobody reads is no fault of the command.
+/// `| head -1`, for both streams: output that nobody reads is no fault of the command.
 #[test]
 fn a_reader_that_has_gone_changes_no_exit_code() -> Result<()> {
     let closed = || -> Result<std::io::PipeWriter> { Ok(std::io::pipe()?.1) };
@@ -136,7 +136,7 @@ source $argv[1]
 complete -C (string replace s3-replication-operator $argv[3] $argv[2])
 "#;
 
-/// What a person gets in each shell that is here.
+/// The completions of each shell that is installed here.
 #[tokio::test]
 async fn each_shell_completes_words_and_the_names_of_the_cluster() -> Result<()> {
     let world = World::new("shells").await?;

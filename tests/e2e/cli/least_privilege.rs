@@ -1,7 +1,7 @@
 //! The operator under exactly the policy that `policy` prints, against an AWS that enforces it: it needs no more,
 //! and each action it names is needed.
 //!
-//! The role of these tests has the path `/`: the emulator leaves the path out of the resource it looks for in a
+//! The role of these tests has the path `/`. The emulator leaves the path out of the resource that it searches for in a
 //! policy, so that a policy for a role with a path allows nothing there. It does not look at `iam:PassRole`.
 
 use std::collections::BTreeSet;

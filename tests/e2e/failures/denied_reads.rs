@@ -1,4 +1,4 @@
-//! AWS denies the operator one read of a resource that was Ready: what does not need the read is still corrected. A
+//! AWS denies the operator one read of a resource that was Ready, and it still corrects what does not need the read. A
 //! read that is optional fails otherwise: it is named, and made again soon.
 
 use anyhow::{Context, Result};

@@ -1,4 +1,4 @@
-//! A change that S3 refuses: what replicated before goes on replicating.
+//! A change that S3 refuses: the rules that replicated before go on replicating.
 
 use anyhow::{Result, ensure};
 use aws_sdk_s3::primitives::ByteStream;

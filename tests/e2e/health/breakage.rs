@@ -187,7 +187,7 @@ impl Broken {
         Ok(())
     }
 
-    /// Whom the policy that KMS gives a new key names.
+    /// The principal in the policy that KMS gives a new key.
     fn account_root(&self) -> Value {
         json!({"AWS": format!("arn:aws:iam::{}:root", self.scene.world.account)})
     }

@@ -33,7 +33,7 @@ resource "aws_sqs_queue" "events" {
   message_retention_seconds  = 345600
   receive_wait_time_seconds  = 20
   visibility_timeout_seconds = 60
-  # What is larger is no event of CloudTrail, and must not fill the pod's memory.
+  # A larger message is no event of CloudTrail, and must not fill the pod's memory.
   max_message_size        = 262144
   sqs_managed_sse_enabled = true
 }

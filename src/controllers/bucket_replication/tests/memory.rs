@@ -54,7 +54,7 @@ fn a_resource_takes_less_than_two_kilobytes_in_everything_that_is_kept_of_it() {
         DeserializeGuard(Ok(serde_json::from_str(&own).unwrap()))
     };
     let mut held = None;
-    // Decoded within: what of an object is dropped again does not count.
+    // Decoded within, so that the parts of an object that are dropped again do not count.
     let allocated = allocation_counter::measure(|| {
         let (index, memory, tracker) =
             (Index::with_events(&[], Some(PACKING)), Memory::default(), ReconcileTracker::default());

@@ -142,7 +142,7 @@ fn two_resources() -> Scene {
     scene
 }
 
-/// What the former process wrote last, no memory of this one has.
+/// This process has no memory of the last writes of the former one.
 #[test]
 fn a_new_process_merges_no_statements_into_a_shared_policy_that_may_be_old() {
     let mut scene = two_resources();

@@ -1,7 +1,7 @@
 //! The preconditions of a judgement: without them no report can be made, even where the operator only observes.
 //!
-//! In: the planner's input. Out: refusals where a bucket is missing or belongs to another account, where an existing
-//! role or a key cannot be used, where a rule changes the owner of replicas within one account, and where a part that
+//! In: the planner's input. Out: a refusal where a bucket is missing or belongs to another account; where an existing
+//! role or a key cannot be used; where a rule changes the owner of replicas within one account; or where a part that
 //! decides could not be read.
 
 use std::collections::BTreeMap;
@@ -165,7 +165,7 @@ pub(crate) fn require_role_policy_read(input: &PlanInput<'_>, _: &[DriftEntry]) 
     }
 }
 
-/// The accounts of destinations were reached: what is there may differ.
+/// The accounts of destinations were reached, so that their contents may differ.
 pub(crate) fn require_accounts_reached(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     require_reached(&input.observed.unreached)
 }

@@ -1,9 +1,9 @@
 //! The preconditions of a write, which `Observe` does not need. They decide which role and which configuration may be
 //! adopted.
 //!
-//! In: the planner's input, and the differences. Out: refusals where role or configuration is someone else's and may
-//! not be adopted, where versioning cannot be enabled, where IAM or S3 cannot take a tag or a filter, and where a
-//! policy exceeds AWS's limits.
+//! In: the planner's input, and the differences. Out: a refusal where the role or the configuration is someone else's
+//! and may not be adopted; where versioning cannot be enabled; where IAM or S3 cannot take a tag or a filter; or where
+//! a policy exceeds AWS's limits.
 
 use std::collections::BTreeMap;
 

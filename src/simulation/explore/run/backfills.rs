@@ -1,4 +1,4 @@
-//! What is particular to backfills: their jobs go on between checks, and what must hold of them.
+//! The parts of a run that only backfills have: jobs that go on between checks, and the properties of backfills.
 //!
 //! In: a run. Out: the properties that do not hold. They are worked out from the simulated AWS and API server alone.
 
@@ -22,7 +22,7 @@ use crate::simulation::jobs::SimulatedJob;
 /// How long S3 may take to list a job: a request that is older has no job that is not listed.
 const LISTED: Duration = Duration::from_secs(60);
 
-/// Whether a call makes something or costs money. What ends a job or deletes its role needs no permission.
+/// Whether a call makes something or costs money. A call that ends a job or deletes its role needs no permission.
 fn begins(call: &Call) -> bool {
     match call {
         Call::CreateJob | Call::UpdateJob(JobUpdate::Confirm) => true,
@@ -189,13 +189,13 @@ impl Run {
         })
     }
 
-    /// What a write may not have made: a second job.
+    /// A second job, which no write may make.
     pub(super) fn second_job(&self, uid: &str) -> Option<Violation> {
         let jobs = self.jobs_of(uid).len();
         (jobs > 1).then(|| violated(Property::OneJob, format!("there are {jobs} jobs for one backfill")))
     }
 
-    /// No check changes anything any more: what must be true of a backfill then.
+    /// The violation of a property that holds of a backfill once no check changes anything any more.
     pub(super) fn backfill_settled_as(&self, work: usize, name: &str) -> Option<Violation> {
         let uid = self.uid_at(work);
         let left = |what: String| Some(violated(Property::BackfillEnd, what));

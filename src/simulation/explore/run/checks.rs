@@ -179,14 +179,14 @@ impl Run {
             // The runtime of a new leader checks everything again once no request of the former one can be under way.
             self.wake();
         }
-        // A check that comes back soon waits for something that may be over then; one that comes after a minute and finds
-        // the same would only be repeated. Who the operator is in an account is believed for an interval.
+        // A check that comes back soon waits for something that may be over then; one that comes after a minute and
+        // finds the same would only be repeated. The operator trusts its identity in an account for an interval.
         let soon = soon || self.account_at(check.resource).is_some();
         let repeats = if soon { unchanged > 1 && was_late } else { unchanged > 0 };
         let waits = result.is_ok() && after.is_none() && !check.stale;
         // A canary in place of an equal one changes no state, and is on its way all the same.
         let sent = check.facts.wrote && canary_left(&self.cloud.snapshot(), &check.facts.uid).is_some();
-        // What AWS denies is tried again and again.
+        // The operator tries a denied read again and again.
         let sent = sent && self.denied.is_empty();
         let sent = sent || (self.backfill_at(check.resource).is_some() && self.jobs_go_on());
         let sent = sent || self.awaits_listing(check.resource);
@@ -194,7 +194,7 @@ impl Run {
             *settled = !check.facts.overtaken && !sent && (waits || repeats);
         }
         if changed {
-            // What one check wrote may concern another resource.
+            // The writes of one check may concern another resource.
             let others = self.settled.iter_mut().enumerate().filter(|(index, _)| *index != check.resource);
             others.for_each(|(_, settled)| *settled = false);
             if let Some(count) = self.changing.get_mut(check.resource) {
@@ -367,7 +367,7 @@ impl Run {
             let now = self.cloud.snapshot();
             let check = self.checks.iter_mut().find(|check| check.number == number);
             if let Some(seen) = check.and_then(|check| check.facts.seen.as_mut()) {
-                // What the check makes itself, it knows.
+                // The check knows the roles that it made itself.
                 let made = now.roles.iter().filter(|(key, _)| !world.roles.contains_key(*key));
                 let made: Vec<_> = made.map(|(key, role)| (key.clone(), role.clone())).collect();
                 if !made.is_empty() {
@@ -385,7 +385,7 @@ impl Run {
     }
 }
 
-/// What a check learns from an answer.
+/// Records what a check learns from an answer.
 fn note_answer(
     check: &mut Check,
     call: &Call,
@@ -420,7 +420,7 @@ fn note_answer(
                 facts.live = Some(now);
             }
         }
-        // What an answer from before the last write hides, the operator cannot know.
+        // The operator cannot know what an answer from before the last write hides.
         Call::Observe | Call::ObserveForDeletion => {
             check.facts.seen = Some(if stale { cloud.former(Former::BeforeWrite) } else { cloud.snapshot() });
             check.facts.disturbed &= stale;
@@ -430,7 +430,7 @@ fn note_answer(
             check.facts.policies.insert(bucket.name.clone(), held);
         }
         Call::ReadBucketPolicy(bucket) => {
-            // What a stale answer holds is all that the operator can keep.
+            // The operator can keep no more than a stale answer holds.
             check.facts.policies.insert(bucket.name.clone(), None);
         }
         _ => {}

@@ -12,7 +12,7 @@ use crate::simulation::explore::run::{Run, WaitingCall};
 use crate::simulation::hook::{Call, Choice};
 
 impl Run {
-    /// What may be denied at a call, once or from then on.
+    /// The denials that are possible at a call, once or from then on.
     pub(super) fn denials(&self, waiting: &WaitingCall) -> Vec<Deviation> {
         let call = &waiting.call;
         let whole = self.action_of(waiting).map(|_| None);

@@ -44,7 +44,8 @@ impl Run {
         }
     }
 
-    /// Whether the status of an account says who the operator is there, and how many resources refer to it.
+    /// Whether the status of an account names the operator's identity there and the number of resources that refer to
+    /// it.
     fn account_is_true(&self, name: &str) -> Option<Violation> {
         let server = self.cluster.server();
         let account = server.objects.get(&ObjectName::account(name))?;
@@ -130,7 +131,7 @@ impl Run {
         })
     }
 
-    /// What a resource says of AWS and is not so.
+    /// A claim of a resource about AWS that is not true.
     pub(super) fn untrue_claim(&self, name: &str) -> Option<Violation> {
         let key = ObjectName::replication(NAMESPACE, name);
         let world = self.cloud.snapshot();
@@ -138,7 +139,7 @@ impl Run {
         detail.map(|detail| violated(Property::Truth, detail))
     }
 
-    /// What is left of canaries, where the operator was allowed to delete them.
+    /// Canaries that are left although the operator was allowed to delete them.
     fn canary_remains(&self, index: usize, name: &str) -> Option<Violation> {
         let forbidden = match self.objects.get(index).and_then(Option::as_ref) {
             Some(object) => {
@@ -154,13 +155,13 @@ impl Run {
         Some(violated(Property::Canary, format!("{left} is left of data/{name}")))
     }
 
-    /// What is left in AWS of a resource that is gone, and of those that had its name before.
+    /// Remains in AWS of a resource that is gone, and of those that had its name before.
     fn remains(&self, name: &str) -> Option<Violation> {
         self.uids_to_answer_for(name).find_map(|uid| self.remains_of(uid, name))
     }
 
-    /// The UIDs of the objects that ever had the name of a resource and took their finalizer with them: what is left of
-    /// another one is the user's.
+    /// The UIDs of the objects that ever had the name of a resource and took their finalizer with them: the user owns
+    /// the remains of another one.
     fn uids_to_answer_for(&self, name: &str) -> impl Iterator<Item = &String> {
         let all = self.ghost.uids.get(name).into_iter().flatten();
         all.filter(|uid| !self.ghost.released.contains(*uid))

@@ -1,4 +1,4 @@
-//! What may happen at a decision point, and what it does.
+//! The deviations that are possible at a decision point, and their effects.
 //!
 //! In: a run at a decision point, and a deviation. Out: the run after it.
 
@@ -14,8 +14,8 @@ use crate::simulation::explore::deviation::{Budget, Deviation};
 use crate::simulation::explore::run::{NAMESPACE, Run, RunPoint, Writer};
 use crate::simulation::hook::{Call, Choice};
 
-/// How many checks of a new leader come before the last call of the former one takes effect: the first one may only find
-/// that its cache is old.
+/// The number of checks of a new leader before the last call of the former one takes effect: the first one may only
+/// find that its cache is old.
 const CHECKS_MEANWHILE: u8 = 2;
 
 /// Which acts may happen just before a call is answered. An act that is left out at a call happens at the next one, and
@@ -58,7 +58,7 @@ fn acts_at(call: &Call) -> ActsHere {
 }
 
 impl Run {
-    /// What may happen here other than what happens when nobody interferes.
+    /// The deviations that are possible here from what happens when nobody interferes.
     pub fn alternatives(&self) -> Vec<Deviation> {
         let mut found = Vec::new();
         let point = self.run_point();

@@ -91,8 +91,8 @@ impl Run {
         found
     }
 
-    /// What the operator knows of the object of a check: what the API server answered last, and what the watch has brought
-    /// since the check began.
+    /// The state of the object of a check as the operator knows it, from the last answer of the API server and the
+    /// watch since the check began.
     fn known(&self, check: &Check) -> Live {
         let facts = &check.facts;
         // An operator that has not asked must be right all the same.
@@ -170,7 +170,7 @@ impl Run {
         found
     }
 
-    /// What a write may not have changed in roles.
+    /// The changes in roles that a write may not make.
     fn faults_in_roles(&self, before: &World, after: &World, actor: &Actor<'_>) -> Vec<Violation> {
         let mut found = Vec::new();
         for (key, role) in &before.roles {
@@ -209,7 +209,8 @@ impl Run {
         found
     }
 
-    /// What a write may not have changed in buckets. `read`: the policy that the operator read before, where it did.
+    /// The changes in buckets that a write may not make. `read`: the policy that the operator read before, where it
+    /// did.
     fn faults_in_buckets(
         &mut self,
         before: &World,
@@ -239,7 +240,7 @@ impl Run {
                 }
                 match now.configuration {
                     Some(_) => {
-                        // What someone put there since it was read, nobody can know.
+                        // The operator cannot know what someone put there since it was read.
                         let was_seen = seen.unwrap_or(bucket).configuration.is_some();
                         match was_seen {
                             true if theirs && known => {
@@ -297,7 +298,7 @@ impl Run {
             |statement: &Value| statement["Sid"].as_str().is_some_and(|sid| sid.starts_with("S3Replication"));
         let theirs = statements(before).into_iter().filter(|statement| !has_sid(statement, actor.sid));
         for statement in theirs.filter(|statement| !now.contains(statement)) {
-            // What someone wrote between the read and the write cannot be known; what this operator wrote can be.
+            // The operator cannot know what someone wrote between the read and the write. It knows its own statements.
             if is_own(&statement) || known.as_ref().is_none_or(|known| known.contains(&statement)) {
                 let detail =
                     format!("the statement {} in the policy of bucket {bucket} is lost", statement["Sid"]);

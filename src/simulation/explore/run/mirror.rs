@@ -7,7 +7,7 @@ use crate::simulation::explore::deviation::Deviation;
 use crate::simulation::explore::run::Run;
 
 impl Run {
-    /// Acts in the mirror as `act` does here. What comes of it is the same as here.
+    /// Acts in the mirror as `act` does here. The result is the same as here.
     pub(super) fn reflect(&mut self, act: impl FnOnce(&mut Run) -> bool) {
         let Some(mut mirror) = self.mirror.take() else { return };
         // The pauses between tries vary by chance: by the same in both.
@@ -33,8 +33,8 @@ impl Run {
         }
     }
 
-    /// What is checked next: what is due first. Of equal resources that are due at once, the one whose last check is longest
-    /// ago: which of them comes first then depends on what happened and not on their names.
+    /// The work that is checked next: the one that is due first. Of equal resources that are due at once, it is the one
+    /// whose last check is longest ago. Which of them comes first then depends on what happened and not on their names.
     pub(super) fn next_work(&self) -> Option<usize> {
         let unsettled = (0..self.settled.len()).filter(|work| self.settled.get(*work) == Some(&false));
         let order = if self.scene.twins.is_empty() { Vec::new() } else { self.order() };

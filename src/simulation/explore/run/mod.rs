@@ -12,6 +12,7 @@ mod judge;
 mod mirror;
 mod old_answers;
 mod pauses;
+mod state;
 mod time_numbers;
 mod words;
 
@@ -25,10 +26,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::api::{BucketReplication, FINALIZER};
+use crate::api::BucketReplication;
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::clock::SimulatedClock;
@@ -37,10 +37,7 @@ use crate::simulation::api_server::ObjectName;
 use crate::simulation::cloud::SimulatedCloud;
 use crate::simulation::cluster::SimulatedCluster;
 use crate::simulation::explore::deviation::{BUDGETS, Budget, Deviation};
-use crate::simulation::explore::properties::{
-    Property, Violation, adopts, forbidden, leaves_aws_alone, owner_before, violated,
-};
-use crate::simulation::explore::run::time_numbers::TimeNumbers;
+use crate::simulation::explore::properties::{Property, Violation, forbidden, owner_before, violated};
 use crate::simulation::explore::run::words::{Attribution, call_name};
 use crate::simulation::explore::scene::Scene;
 use crate::simulation::hook::{Call, Choice, Hook};
@@ -100,7 +97,7 @@ struct Check {
     facts: Facts,
 }
 
-/// What the properties need to know of a check.
+/// The facts about a check that the properties need.
 struct Facts {
     name: ObjectName,
     object: BucketReplication,
@@ -129,7 +126,7 @@ struct Facts {
     misled: bool,
 }
 
-/// What held when the policy of a bucket was read to be written.
+/// The conditions at the time when the policy of a bucket was read to be written.
 #[derive(Clone, Copy)]
 struct PolicyWrite {
     /// The accounts allowed it.
@@ -138,7 +135,7 @@ struct PolicyWrite {
     wanted: bool,
 }
 
-/// What the API server shows of an object.
+/// The state of an object as the API server shows it.
 #[derive(Clone, Copy)]
 struct Live {
     is_there: bool,
@@ -162,14 +159,14 @@ impl Live {
     }
 }
 
-/// Who wrote the replication configuration of a bucket last.
+/// The last writer of the replication configuration of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Writer {
     Someone,
     Resource(String),
 }
 
-/// What only the exploration knows.
+/// Facts that only the exploration knows.
 #[derive(Clone, Default, Hash)]
 struct Ghost {
     writers: BTreeMap<String, Writer>,
@@ -178,8 +175,8 @@ struct Ghost {
     /// The UIDs of the objects that ever had the name of a resource.
     uids: BTreeMap<String, BTreeSet<String>>,
     accounts_seen: bool,
-    /// The UIDs of resources of which all that is left in AWS is the user's: they lost their finalizer to a user, and the
-    /// operator has not put it back; or they are gone, and the user's word was to leave everything.
+    /// The UIDs of resources that the user released, with all that is left of them in AWS. They lost their finalizer to a
+    /// user, and the operator has not put it back; or they are gone, and the user's word was to leave everything.
     released: BTreeSet<String>,
     /// The last spec of each resource, by name.
     left_by_word: BTreeSet<String>,
@@ -222,7 +219,7 @@ pub struct Run {
     schedule: Vec<NextCheck>,
     /// Resources, accounts and backfills, in this order, whose last check changed nothing, or that wait for a change.
     settled: Vec<bool>,
-    /// How many checks in a row changed nothing.
+    /// The number of checks in a row that changed nothing.
     unchanged: Vec<u8>,
     /// Checks that changed something since the last interference.
     changing: Vec<u8>,
@@ -259,7 +256,7 @@ pub struct Run {
     mirror: Option<Box<Run>>,
 }
 
-/// What the traces of a scene may use. The acts of its opening come on top.
+/// The budgets of the traces of a scene. The acts of its opening come on top.
 fn budgets(scene: &Scene) -> BTreeMap<Budget, u8> {
     let mut budgets: BTreeMap<Budget, u8> = BUDGETS.into();
     let acts = scene.opening.iter().filter(|(_, deviation)| matches!(deviation, Deviation::Act(_)));
@@ -431,90 +428,6 @@ impl Run {
         unnoticed.into_iter().for_each(|violation| self.violate(violation));
     }
 
-    /// Works out again what depends on AWS and Kubernetes.
-    fn refresh(&mut self) {
-        let versions = (self.cloud.version(), self.cluster.with(|server| server.version()));
-        if self.versions.replace(versions) == Some(versions) {
-            return;
-        }
-        let server = self.show_objects();
-        let times_count = self.scene.backfills.is_empty();
-        let world = self.show_world();
-        let (world, server) = match times_count {
-            true => (hash(world), hash(server)),
-            false => {
-                let mut times = TimeNumbers::default();
-                (hash(times.ranked(world)), hash(times.ranked(&server)))
-            }
-        };
-        if self.hashes.1 != server {
-            for (name, object) in self.scene.resources.iter().zip(&self.objects) {
-                if let Some(metadata) = object.as_ref().map(|object| &object.metadata) {
-                    let uid = metadata.uid.clone().unwrap_or_default();
-                    if metadata.finalizers.iter().flatten().any(|held| held == FINALIZER) {
-                        self.ghost.released.remove(&uid);
-                    }
-                    self.ghost.uids.entry((*name).to_owned()).or_default().insert(uid);
-                }
-                match object {
-                    Some(object) if leaves_aws_alone(object) => {
-                        self.ghost.left_by_word.insert((*name).to_owned())
-                    }
-                    Some(_) => self.ghost.left_by_word.remove(*name),
-                    None => false,
-                };
-                match object {
-                    Some(object) if adopts(object) => self.ghost.adopting.insert((*name).to_owned()),
-                    Some(_) => self.ghost.adopting.remove(*name),
-                    None => false,
-                };
-            }
-        }
-        self.hashes = (world, server);
-    }
-
-    /// AWS as text, which is worked out again only if AWS changed: a text stays true while its state is kept.
-    fn show_world(&mut self) -> &str {
-        let now = self.cloud.snapshot();
-        let held = self.world.take().filter(|(world, _)| Arc::ptr_eq(world, &now));
-        let (_, text) = self.world.insert(held.unwrap_or_else(|| {
-            let text = now.canonical();
-            (now, text)
-        }));
-        text
-    }
-
-    /// All objects and namespaces of the API server as text. An object that was changed is decoded again.
-    fn show_objects(&mut self) -> String {
-        let cluster = self.cluster.clone();
-        cluster.with(|server| {
-            for (name, object) in &server.objects {
-                let version = &object["metadata"]["resourceVersion"];
-                if self.shown.get(name).is_none_or(|shown| shown.version != *version) {
-                    self.shown.insert(name.clone(), ShownObject::new(object));
-                    self.decode(name, Some(object));
-                }
-            }
-            let gone = self.shown.extract_if(.., |name, _| !server.objects.contains_key(name));
-            let gone: Vec<ObjectName> = gone.map(|(name, _)| name).collect();
-            gone.iter().for_each(|name| self.decode(name, None));
-            let mut text = serde_json::to_string(&server.namespaces).unwrap_or_default();
-            self.shown.values().for_each(|shown| text.push_str(&shown.text));
-            text
-        })
-    }
-
-    fn decode(&mut self, name: &ObjectName, object: Option<&Value>) {
-        let found = self
-            .scene
-            .resources
-            .iter()
-            .position(|resource| *name == ObjectName::replication(NAMESPACE, resource));
-        if let Some(held) = found.and_then(|index| self.objects.get_mut(index)) {
-            *held = object.and_then(|object| BucketReplication::deserialize(object).ok());
-        }
-    }
-
     fn run_point(&self) -> RunPoint {
         let wire = self.wire.lock();
         let is_held = |waiting: &WaitingCall| self.held.is_some_and(|(check, _)| check == waiting.check);
@@ -540,7 +453,7 @@ impl Run {
         }
     }
 
-    /// What a replay calls a resource, or an account: they come after the resources.
+    /// The name of a resource, or of an account, in a replay: accounts come after the resources.
     fn called(&self, work: usize) -> String {
         let resources = self.scene.resources;
         match (resources.get(work), self.account_at(work), self.backfill_at(work)) {
@@ -550,7 +463,7 @@ impl Run {
         }
     }
 
-    /// Who checks a resource, an account or a backfill, in words.
+    /// The operator that checks a resource, an account or a backfill, and that object, in words.
     fn attribution(&self, process: usize, work: usize) -> Attribution {
         let name = self.called(work);
         let subject = match self.account_at(work) {
@@ -581,58 +494,8 @@ impl Run {
         format!("{name}.{count}")
     }
 
-    /// The state, as a hash: equal states go on in the same way, and so do a state and the one in which two equal
-    /// resources are exchanged.
-    pub fn state(&self) -> u64 {
-        let own = self.own_state();
-        self.mirror.as_ref().map_or(own, |mirror| own.min(mirror.own_state()))
-    }
-
-    /// The state by the names in it, as a hash.
-    pub(in crate::simulation::explore) fn own_state(&self) -> u64 {
-        let now = self.now();
-        let mut hasher = DefaultHasher::new();
-        self.hashes.hash(&mut hasher);
-        if self.left.get(&Budget::StaleAnswers) != Some(&0) && self.may_answer_stale() {
-            self.before_last_write.hash(&mut hasher);
-        }
-        (
-            &self.ghost,
-            &self.left,
-            &self.denied,
-            &self.settled,
-            &self.unchanged,
-            self.lags,
-            self.leader,
-            self.held.map(|(_, checks)| checks),
-            self.begun > 0,
-        )
-            .hash(&mut hasher);
-        for process in &self.processes {
-            (process.cache, process.leads.load(Ordering::Relaxed)).hash(&mut hasher);
-            self.remembered(process, now).hash(&mut hasher);
-        }
-        if !self.scene.twins.is_empty() {
-            self.order().hash(&mut hasher);
-        }
-        self.schedule.iter().for_each(|due| due.left(self.clock.elapsed()).hash(&mut hasher));
-        if !self.scene.backfills.is_empty() {
-            self.ages().hash(&mut hasher);
-        }
-        for check in &self.checks {
-            (check.process, check.resource, check.history, check.number == self.active).hash(&mut hasher);
-        }
-        hasher.finish()
-    }
-
     fn now(&self) -> std::time::Instant {
         crate::runtime::clock::Clock::Simulated(self.clock.clone()).now()
-    }
-
-    /// What a process remembers, as text.
-    fn remembered(&self, process: &Process, now: std::time::Instant) -> String {
-        let text = process.operator.fingerprint(now);
-        if self.scene.backfills.is_empty() { text } else { TimeNumbers::default().ranked(&text) }
     }
 
     /// Whether so many checks that changed something are too many.

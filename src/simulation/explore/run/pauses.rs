@@ -1,7 +1,7 @@
 //! When the next check of a resource, an account or a backfill is due.
 //!
-//! In: the pause that a check asked for. Out: the time of the next one. What AWS and the watches do within a minute of a
-//! write is over after that minute: longer pauses are all alike.
+//! In: the pause that a check asked for. Out: the time of the next one. AWS and the watches have settled a minute after
+//! a write, so that all longer pauses are alike.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const WATCH: Duration = Duration::from_secs(1);
 
 impl NextCheck {
-    /// What of it the state depends on, at a time.
+    /// The time until a next check and whether it came late: the state depends on nothing else of it.
     pub(super) fn left(self, now: Duration) -> (Duration, bool) {
         (self.at.saturating_sub(now), self.is_late)
     }
@@ -45,8 +45,8 @@ impl Run {
         }
     }
 
-    /// Lets time pass until something is due. While a check runs, only a moment passes: whatever is checked meanwhile
-    /// was changed.
+    /// Lets time pass until something is due. While a check runs, only a moment passes, so that another resource that
+    /// is checked meanwhile was changed.
     pub(super) fn await_due(&mut self, work: usize) {
         let due = self.schedule.get(work).copied().unwrap_or_default();
         let (left, _) = due.left(self.clock.elapsed());

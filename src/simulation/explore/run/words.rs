@@ -28,7 +28,7 @@ fn step_name(step: &Step) -> String {
     name.split([' ', '{', '(']).next().unwrap_or_default().to_owned()
 }
 
-/// Who makes a call, and for what.
+/// The operator that makes a call, and the object for which it does.
 pub(super) struct Attribution {
     /// `The operator`, or `Operator 1` where there are two.
     pub(super) operator: String,
@@ -36,7 +36,7 @@ pub(super) struct Attribution {
     pub(super) subject: String,
 }
 
-/// What becomes of a call, as a sentence; empty for a read that is answered.
+/// The outcome of a call, as a sentence; empty for a read that is answered.
 pub(super) fn sentence(who: &Attribution, call: &Call, choice: Choice, stale: bool) -> String {
     let Attribution { operator, subject } = who;
     let asks = format!("{operator} asks to {call} for {subject}");

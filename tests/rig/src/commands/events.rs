@@ -1,6 +1,6 @@
-//! `rig scale --events`: many resources whose events come by a queue. Prints what an idle minute costs, how long the
-//! operator takes from the receipt of an event to the beginning of the check, and, with `--hostile`, what a flood of
-//! events about one tenant's resource does to the events of another's.
+//! `rig scale --events`: many resources whose events come by a queue. Prints the cost of an idle minute, and the time
+//! from the receipt of an event to the beginning of the check. With `--hostile` it prints the effect of a flood of
+//! events about one tenant's resource on the events of another's.
 
 use std::time::{Duration, Instant};
 
