@@ -529,3 +529,8 @@ fn versioning_that_could_not_be_read_is_unknown_beside_ready_and_never_in_sync()
         "one-account; orders/SetStatus.2 suspends-versioning; orders/Observe.2 is-denied-s3:GetBucketVersioning",
     );
 }
+
+#[test]
+fn a_canary_on_its_way_is_deleted_by_the_leader_that_takes_over() {
+    assert_holds("canary; orders/NamespaceLabels.1 fails; orders/NamespaceLabels.8 moves-lease");
+}

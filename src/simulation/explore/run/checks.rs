@@ -190,8 +190,10 @@ impl Run {
         let sent = sent && self.denied.is_empty();
         let sent = sent || (self.backfill_at(check.resource).is_some() && self.jobs_go_on());
         let sent = sent || self.awaits_listing(check.resource);
+        // A new leader checks everything itself.
+        let is_leaders = check.process == self.leader;
         if let Some(settled) = self.settled.get_mut(check.resource) {
-            *settled = !check.facts.overtaken && !sent && (waits || repeats);
+            *settled = is_leaders && !check.facts.overtaken && !sent && (waits || repeats);
         }
         if changed {
             // The writes of one check may concern another resource.
