@@ -186,7 +186,7 @@ struct Grant {
     effect: Effect,
 }
 
-/// What a grant does to its subject. Conditions that mean the same have one meaning, and each is shown as it is written.
+/// The effect of a grant on its subject. Conditions that mean the same have one meaning, and each is shown as it is written.
 #[derive(Clone)]
 struct Effect {
     meaning: String,

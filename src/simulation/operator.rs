@@ -78,7 +78,7 @@ impl SimulatedOperator {
             may_begin,
             metrics: Metrics::new(registry),
             event_metrics,
-            // A handful of resources take little memory, and each would be read anew at every step.
+            // A handful of resources take little memory, and each would be read again at every step.
             packing: None,
         });
         SimulatedOperator { controller: replications, accounts, backfills, brought: Mutex::default() }

@@ -186,7 +186,7 @@ impl FailedStep<'_> {
             && role_ready.is_some_and(|c| c.status == "False" && c.message.contains(TAKEN))
     }
 
-    /// What the step waits for, where IAM still answers from before the operator's own write of the role.
+    /// The message of a step that waits, where IAM still answers from before the operator's own write of the role.
     fn settling_role(&self) -> Option<String> {
         let is_new = self.created_role() || self.is_progressing_for_less_than(ROLE_SETTLES);
         let missing = awaits_new_role(self.step, self.failure).filter(|_| is_new);

@@ -167,7 +167,7 @@ async fn mfa_delete_keeps_the_operator_from_enabling_versioning() -> Result<()> 
 }
 
 #[tokio::test]
-async fn versioning_that_may_not_be_read_is_unknown_and_nothing_is_said_to_be_in_sync() -> Result<()> {
+async fn versioning_that_may_not_be_read_is_unknown_and_so_is_whether_all_is_in_sync() -> Result<()> {
     let Scene { world, operator: _operator, .. } = impatient("unread").empty().await?;
     let (source, destination) =
         (world.bucket("us-east-1").await?, world.versioned_bucket("eu-west-1").await?);
