@@ -9,7 +9,7 @@ use std::time::Duration;
 use kube::core::DynamicObject;
 use serde_json::json;
 
-use crate::api::{BucketReplicationStatus, Reason};
+use crate::api::{BucketReplicationStatus, FINALIZER, Reason};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::{ReplicationObject, Resource};
 use crate::controllers::bucket_replication::stop::Stop;
@@ -115,25 +115,47 @@ pub async fn write_ahead<C, K: Cluster>(
     status: &BucketReplicationStatus,
     cx: &Context<C, K>,
 ) -> Result<(), Stop> {
-    let written = write(target, previous, status, cx).await;
+    // A former leader would have added the finalizer before it wrote anything. Where this check had to add it, the API server
+    // has confirmed that nobody did.
+    let written = match target.metadata.finalizers.iter().flatten().any(|held| held == FINALIZER) {
+        true => write(target, previous, status, cx).await,
+        false => replace(target, previous, status, cx).await,
+    };
     written
         .map_err(|error| if error.is_gone() || error.is_conflict() { Stop::Outdated } else { error.into() })
 }
 
-/// Writes a status that differs from the previous one, with links to the pages of its reasons.
+/// Writes a status, if the API server still has the one that it is made from.
 async fn write<C, K: Cluster>(
     target: &ReplicationObject<'_>,
     previous: &BucketReplicationStatus,
     status: &BucketReplicationStatus,
     cx: &Context<C, K>,
 ) -> Result<(), ClusterError> {
+    let differs = linked(status, cx) != *previous;
+    if differs && target.memory.may_be_behind(target.metadata, cx.clock.now()) {
+        require_newest(target, previous, cx).await?;
+    }
+    replace(target, previous, status, cx).await
+}
+
+/// A status with links to the pages of its reasons.
+fn linked<C, K>(status: &BucketReplicationStatus, cx: &Context<C, K>) -> BucketReplicationStatus {
     let mut status = status.clone();
     cx.settings.runbooks.link(&mut status.conditions);
+    status
+}
+
+/// Writes a status that differs from the previous one, with links to the pages of its reasons.
+async fn replace<C, K: Cluster>(
+    target: &ReplicationObject<'_>,
+    previous: &BucketReplicationStatus,
+    status: &BucketReplicationStatus,
+    cx: &Context<C, K>,
+) -> Result<(), ClusterError> {
+    let status = linked(status, cx);
     if status == *previous {
         return Ok(());
-    }
-    if target.memory.may_be_behind(target.metadata, cx.clock.now()) {
-        require_newest(target, previous, cx).await?;
     }
     let earlier = target.memory.begin_write(&status, cx.clock.now());
     let written = cx.cluster.set_status(target.key, &json!(status), &[]).await;
