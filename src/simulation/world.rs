@@ -16,8 +16,8 @@ use crate::iam::arn::{account_of_arn, role_of_arn};
 use crate::replication::health::metrics::Series;
 use crate::replication::observed::Read;
 use crate::replication::{
-    BucketAddress, Configuration, Failure, FailureClass, ObservedKey, ObservedRole, RoleDocuments, Step,
-    Versioning, VersioningStatus,
+    BucketAddress, Configuration, Failure, FailureClass, ObservedKey, ObservedRole, Versioning,
+    VersioningStatus,
 };
 use crate::simulation::jobs::Jobs;
 use crate::simulation::objects::Objects;
@@ -367,6 +367,7 @@ pub(super) fn principals(policy: Option<&Value>) -> Vec<String> {
 pub(super) mod tests {
     use super::*;
     use crate::replication::health::canary::{CanaryObject, VersionAt, WrittenCanary};
+    use crate::replication::{RoleDocuments, Step};
 
     const HERE: &str = "111122223333";
 
