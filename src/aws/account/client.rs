@@ -129,12 +129,18 @@ impl AwsClient {
         async move {
             let result = call.await;
             if let Err(failure) = &result {
-                match &self.session {
-                    Some(session) => session.held.failed(failure).await,
-                    None => self.clients.own_credentials_failed(failure).await,
-                }
+                // In a box, because it is rare: otherwise the future of each call would have room for it.
+                Box::pin(self.failed(failure)).await;
             }
             result
+        }
+    }
+
+    /// Reports the failure of a call to the session, or to the operator's own credentials, that signed it.
+    async fn failed(&self, failure: &Failure) {
+        match &self.session {
+            Some(session) => session.held.failed(failure).await,
+            None => self.clients.own_credentials_failed(failure).await,
         }
     }
 }

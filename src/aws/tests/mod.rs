@@ -81,8 +81,24 @@ fn succeeded(answer: &Value) -> bool {
     answer.get("failure").is_none() && !nothing.contains(answer)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn random_programs_get_the_same_answers_from_the_simulated_aws_and_over_http() {
+/// The stack of a thread that runs programs: in a debug build, a program and the calls of the SDK that it makes need more
+/// than the two megabytes of the thread of a test.
+const STACK: usize = 16 * 1024 * 1024;
+
+#[test]
+fn random_programs_get_the_same_answers_from_the_simulated_aws_and_over_http() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_stack_size(STACK)
+        .enable_all()
+        .build()
+        .unwrap();
+    let compares = move || runtime.block_on(compare_random_programs());
+    let ended = std::thread::Builder::new().stack_size(STACK).spawn(compares).unwrap().join();
+    ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+}
+
+async fn compare_random_programs() {
     let (first, programs) = (from_env("AGREEMENT_SEED", 1), from_env("AGREEMENT_PROGRAMS", PROGRAMS));
     let seeds = futures::stream::iter(first..first + programs);
     let runs = seeds.map(async |seed| {
