@@ -534,3 +534,8 @@ fn versioning_that_could_not_be_read_is_unknown_beside_ready_and_never_in_sync()
 fn a_canary_on_its_way_is_deleted_by_the_leader_that_takes_over() {
     assert_holds("canary; orders/NamespaceLabels.1 fails; orders/NamespaceLabels.8 moves-lease");
 }
+
+#[test]
+fn a_canary_is_deleted_after_a_check_that_could_not_connect() {
+    assert_holds("canary; orders/Live.2 stays-denied; orders/Connect.16 fails");
+}

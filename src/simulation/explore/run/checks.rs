@@ -67,6 +67,7 @@ impl Run {
             overtaken: false,
             disturbed: false,
             misled: false,
+            interrupted: false,
         };
         self.begun += 1;
         let number = self.begun;
@@ -171,7 +172,8 @@ impl Run {
         let changed = check.before != self.hashes || reported;
         let after = result.as_ref().ok().and_then(|next| next.after());
         let unchanged = self.unchanged.get(check.resource).copied().unwrap_or_default();
-        let unchanged = if changed || check.stale { 0 } else { unchanged.saturating_add(1).min(2) };
+        let is_whole = !check.stale && !check.facts.interrupted;
+        let unchanged = if changed || !is_whole { 0 } else { unchanged.saturating_add(1).min(2) };
         self.unchanged.iter_mut().skip(check.resource).take(1).for_each(|held| *held = unchanged);
         let pause = if result.is_err() { WATCH } else { after.unwrap_or(INTERVAL) };
         let (soon, was_late) = self.schedule_next(check.resource, pause, unchanged);
@@ -320,6 +322,7 @@ impl Run {
         let before = writes.then(|| (self.cloud.snapshot(), self.finalizers()));
         if let Some(check) = self.checks.get_mut(index) {
             check.facts.misled |= stale;
+            check.facts.interrupted |= interfered;
         }
         if call.writes_to_aws() && writes {
             let others = self.checks.iter_mut().filter(|check| check.number != number);

@@ -124,6 +124,8 @@ struct Facts {
     disturbed: bool,
     /// An answer to it was old, or another check wrote to AWS since it began: it cannot know all that is so.
     misled: bool,
+    /// One of its calls was interfered with: it may have left out what the next check does.
+    interrupted: bool,
 }
 
 /// The conditions at the time when the policy of a bucket was read to be written.
