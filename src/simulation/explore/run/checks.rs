@@ -268,10 +268,13 @@ impl Run {
 
     /// Whether a check that has just ended can know that AWS is as it says. Within a minute after a write of the operator it
     /// may take what someone else changed for an old answer, unless it has corrected it. A write that was announced may have
-    /// been made.
+    /// been made. A policy that resources share is not corrected in the first minute of a leader.
     fn knows(&self, check: &Check) -> bool {
         let Facts { seen, wrote, overtaken, disturbed, misled, deletes, .. } = &check.facts;
-        let is_sure = *wrote || !(self.may_answer_stale() || self.may_show_later(check.resource));
+        let is_unsure = self.may_answer_stale()
+            || self.may_show_later(check.resource)
+            || self.awaits_former_writes(check.process);
+        let is_sure = *wrote || !is_unsure;
         let is_undisturbed = !(check.stale || *overtaken || *disturbed || *misled || *deletes);
         seen.is_some() && is_sure && is_undisturbed
     }

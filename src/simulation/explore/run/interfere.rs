@@ -230,7 +230,8 @@ impl Run {
         for (index, process) in self.processes.iter().enumerate() {
             process.leads.store(index != old, Ordering::Relaxed);
         }
-        if let Some(process) = self.processes.get(self.leader) {
+        if let Some(process) = self.processes.get_mut(self.leader) {
+            process.began = self.clock.elapsed();
             process.operator.begin_term(Succession::Takeover);
         }
     }

@@ -66,6 +66,8 @@ type Reconcile = Pin<Box<dyn Future<Output = Result<Action, Error>> + Send>>;
 struct Process {
     operator: Arc<SimulatedOperator>,
     leads: Arc<AtomicBool>,
+    /// When it began to lead, or started.
+    began: Duration,
     /// The API server's state that the watches brought last, as a hash.
     cache: u64,
     /// Which resources might act by that state; empty before the first one.
@@ -387,7 +389,8 @@ impl Run {
         let (cloud, cluster, clock) = (&self.cloud, &self.cluster, &self.clock);
         let operator =
             SimulatedOperator::start_under((cloud, cluster, clock), hook(&self.wire), may_begin, |_| {});
-        let mut process = Process { operator: Arc::new(operator), leads, cache: 0, permitted: Vec::new() };
+        let (operator, began) = (Arc::new(operator), clock.elapsed());
+        let mut process = Process { operator, leads, began, cache: 0, permitted: Vec::new() };
         self.sync(&mut process);
         if process.leads.load(Ordering::Relaxed) {
             process.operator.begin_term(succession);

@@ -53,6 +53,12 @@ impl Run {
         let age = Clock::Simulated(self.clock.clone()).timestamp().duration_since(configured.0);
         Duration::try_from(age).is_ok_and(|age| age < STALE)
     }
+
+    /// Whether a process may take a policy that resources share for older than what the leader before it wrote.
+    pub(super) fn awaits_former_writes(&self, process: usize) -> bool {
+        let began = self.processes.get(process).map(|process| process.began).unwrap_or_default();
+        self.scene.resources.len() > 1 && self.clock.elapsed().saturating_sub(began) < STALE
+    }
 }
 
 /// Whether the answer to a read differs between two states.
