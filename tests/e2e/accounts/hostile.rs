@@ -16,7 +16,7 @@ use crate::support::{operator_of, patch, reason, turn_of_a_busy_test};
 const VICTIM: &str = "victim";
 
 /// How many names of accounts one object has, and their size in MiB.
-const NAMES: usize = 300;
+const NAMES: usize = 150;
 const SIZE_OF_NAMES: f64 = 253.0 * NAMES as f64 / 1024.0 / 1024.0;
 
 /// Two tenants and an operator that watches the namespaces of both.
@@ -68,7 +68,7 @@ impl<'a> Tenants<'a> {
     }
 }
 
-/// The operator must not keep the names of before: 120 changes would leave nine mebibytes.
+/// The operator must not keep the names of before: 120 changes would leave four mebibytes.
 #[tokio::test]
 async fn names_of_accounts_that_do_not_exist_are_not_kept() -> Result<()> {
     let _turn = turn_of_a_busy_test().await;
