@@ -539,3 +539,13 @@ fn a_canary_on_its_way_is_deleted_by_the_leader_that_takes_over() {
 fn a_canary_is_deleted_after_a_check_that_could_not_connect() {
     assert_holds("canary; orders/Live.2 stays-denied; orders/Connect.16 fails");
 }
+
+#[test]
+fn a_new_process_may_call_a_resource_ready_whose_shared_policy_it_may_not_correct_yet() {
+    assert_holds("shared; idle.10 restarts; idle.10 restores-policy");
+}
+
+#[test]
+fn a_canary_whose_source_could_not_be_listed_is_taken_up_once_it_is_listed() {
+    assert_holds("canary; orders/NamespaceLabels.8 moves-lease; orders/ListVersions(orders).1 stays-denied");
+}

@@ -95,8 +95,13 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
                 }
             }
         }
+        let is_unlisted = |folder: &str| {
+            unlisted.iter().any(|place| place.folder == folder && place.bucket.name == source.name)
+        };
         for leftover in leftovers(&found, &source.name) {
-            if !self.canaries.flights.iter().any(|flight| flight.is_of(&leftover.key)) {
+            // Replicas of a source that could not be listed do not show whether the canary is still there.
+            let is_known = !leftover.at_source.is_empty() || !is_unlisted(&leftover.folder);
+            if is_known && !self.canaries.flights.iter().any(|flight| flight.is_of(&leftover.key)) {
                 self.canaries.flights.extend(Flight::of_leftover(leftover, &source));
             }
         }
