@@ -1,4 +1,4 @@
-//! The operator as its administrators see it: conditions, cost, logs, metrics, traces, and several operators at once.
+//! The operator as its administrators see it: conditions, cost, logs, metrics, and several operators at once.
 
 mod conditions;
 pub(crate) mod cost;
@@ -6,5 +6,3 @@ pub(crate) mod leader_election;
 mod logs;
 mod metrics;
 mod sharding;
-#[cfg(feature = "otlp")]
-mod traces;

@@ -1,4 +1,5 @@
-//! Traces as a collector gets them: OTLP over HTTP, in protobuf.
+//! Traces as a collector gets them: OTLP over HTTP, in protobuf. The operator runs as in the end-to-end tests. Only these
+//! tests need the feature `otlp`: without them among the end-to-end tests, those are compiled once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -9,12 +10,18 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::post;
+use rig::hostile::simple;
+use rig::operator::OperatorBuilder;
 use rig::proxy::{Answer, Fault, Matcher};
 use rig::world::World;
 
-use crate::support::{operator_of, replication};
-
 type Bodies = Arc<Mutex<Vec<Bytes>>>;
+
+/// An operator that exports its traces to a collector.
+fn exporting_to(world: &World, collector: &str) -> OperatorBuilder {
+    let program = env!("CARGO_BIN_EXE_s3-replication-operator");
+    world.operator().binary(program).args(["--otlp-endpoint", collector])
+}
 
 /// A collector that keeps the bodies it receives.
 async fn collector() -> Result<(String, Bodies)> {
@@ -120,11 +127,11 @@ fn span(message: &[u8]) -> Result<Span> {
 async fn a_reconcile_is_a_trace_of_its_requests_to_aws() -> Result<()> {
     let world = World::new("traces").await?;
     let (address, bodies) = collector().await?;
-    let operator = operator_of(&world).args(["--otlp-endpoint", &address]).start().await?;
+    let operator = exporting_to(&world, &address).start().await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     // The SDK retries this: two requests, two spans.
     world.proxy.inject(Fault::times(1, Matcher::operation("CreateRole"), Answer::throttling()));
-    world.apply(&replication("orders", &source, &destination).to_string()).await?;
+    world.apply(&simple("orders", &source, &destination).to_string()).await?;
     world.wait_ready("orders").await?;
     // Ending the operator sends the remaining spans.
     assert_eq!(operator.terminate().await?, 0);
@@ -161,9 +168,9 @@ async fn a_reconcile_is_a_trace_of_its_requests_to_aws() -> Result<()> {
 #[tokio::test]
 async fn a_missing_collector_causes_no_failure() -> Result<()> {
     let world = World::new("no-collector").await?;
-    let operator = operator_of(&world).args(["--otlp-endpoint", "http://127.0.0.1:1"]).start().await?;
+    let operator = exporting_to(&world, "http://127.0.0.1:1").start().await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-    world.apply(&replication("orders", &source, &destination).to_string()).await?;
+    world.apply(&simple("orders", &source, &destination).to_string()).await?;
     world.wait_ready("orders").await?;
     assert_eq!(operator.terminate().await?, 0);
     Ok(())
