@@ -213,12 +213,24 @@ impl Mutant {
 #[cfg(any(test, feature = "simulation"))]
 thread_local! {
     static ON: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+    static MET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 /// Whether a mutant is switched on in this thread.
 #[cfg(any(test, feature = "simulation"))]
 pub fn is_on(mutant: Mutant) -> bool {
-    ON.get() == Some(mutant)
+    let is_on = ON.get() == Some(mutant);
+    if is_on {
+        MET.set(true);
+    }
+    is_on
+}
+
+/// Whether anything has asked for the mutant that is switched on in this thread, since this was last called. If nothing
+/// has, everything went as without it.
+#[cfg(any(test, feature = "simulation"))]
+pub fn take_met() -> bool {
+    MET.take()
 }
 
 /// Acts with a mutant switched on in this thread.

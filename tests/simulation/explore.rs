@@ -3,14 +3,20 @@
 //! In: a seed, a depth, a time, or a trace to replay. Out: numbers and stories; the exit code is 1 when a property does
 //! not hold, or when a mutant is not found.
 
+use std::num::NonZero;
 use std::process::ExitCode;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use parking_lot::Mutex;
 use s3_replication_operator::mutants::{self, Mutant};
 use s3_replication_operator::simulation::explore::{
     PROPERTIES, SCENES, Scene, SceneResult, SearchLimits, explore, find_mutant, replay, story, unused_budgets,
 };
+
+/// The most interferences with which every mutant is searched for before any is with more.
+const FEW: usize = 1;
 
 /// Explore the controllers in every order of calls, faults and other people's acts
 #[derive(Parser)]
@@ -154,23 +160,49 @@ fn all_scenes(arguments: &Arguments) -> bool {
     all.iter().all(|found| found.failures.is_empty())
 }
 
+/// Finds each mutant by as few interferences as it takes. Few of them find most mutants, so that the rest of the time is for
+/// the others.
 fn find_mutants(mutants: &[Mutant], arguments: &Arguments) -> bool {
-    let start = Instant::now();
-    let mut missed = Vec::new();
-    for (index, mutant) in mutants.iter().copied().enumerate() {
-        let begun = Instant::now();
-        let left = Duration::from_secs_f64(minutes(arguments) * 60.0).saturating_sub(start.elapsed());
-        let share = u32::try_from(mutants.len() - index).unwrap_or(1);
-        println!("{mutant:?}: {}", mutant.sentence());
-        match find_mutant(mutant, SearchLimits { time: left / share, ..limits(arguments) }) {
-            Some(failure) => println!("{failure}\n  Found in {:.1} s.\n", begun.elapsed().as_secs_f64()),
-            None => {
-                println!("  NOT FOUND in {:.1} s\n", begun.elapsed().as_secs_f64());
-                missed.push(mutant);
-            }
-        }
+    let deadline = Instant::now() + Duration::from_secs_f64(minutes(arguments) * 60.0);
+    let mut missed = mutants.to_vec();
+    for depth in [arguments.depth.min(FEW), arguments.depth] {
+        missed = search_on_all_processors(&missed, deadline, SearchLimits { depth, ..limits(arguments) });
     }
-    let all = mutants.len();
-    println!("{} of {all} mutants found", all - missed.len());
+    for mutant in &missed {
+        println!("NOT FOUND: {mutant:?}: {}", mutant.sentence());
+    }
+    println!("{} of {} mutants found", mutants.len() - missed.len(), mutants.len());
     missed.is_empty()
+}
+
+/// Searches for each mutant on one of the processors, and prints the traces that find them. Returns those that were not
+/// found. Each may take its share of the time that is left.
+fn search_on_all_processors(mutants: &[Mutant], deadline: Instant, limits: SearchLimits) -> Vec<Mutant> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let waiting = Mutex::new(mutants.iter().copied().rev().collect::<Vec<_>>());
+    let missed = Mutex::new(Vec::new());
+    let next = || {
+        let mut waiting = waiting.lock();
+        let turns = waiting.len().div_ceil(threads).max(1);
+        waiting.pop().map(|mutant| (mutant, u32::try_from(turns).unwrap_or(1)))
+    };
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((mutant, turns)) = next() {
+                    let begun = Instant::now();
+                    let time = deadline.saturating_duration_since(begun) / turns;
+                    match find_mutant(mutant, SearchLimits { time, ..limits }) {
+                        Some(found) => println!(
+                            "{mutant:?}: {}\n{found}\n  Found in {:.1} s.\n",
+                            mutant.sentence(),
+                            begun.elapsed().as_secs_f64()
+                        ),
+                        None => missed.lock().push(mutant),
+                    }
+                }
+            });
+        }
+    });
+    missed.into_inner()
 }

@@ -93,7 +93,7 @@ const BACKFILL: Scene = Scene {
 };
 
 /// Every scene.
-pub const SCENES: [Scene; 26] = [
+pub const SCENES: [Scene; 28] = [
     Scene {
         name: "one-account",
         denies_kubernetes: true,
@@ -154,6 +154,18 @@ pub const SCENES: [Scene; 26] = [
         failure: FailureClass::Throttled,
         opening: &[("idle.2", Deviation::Act(&EDIT_DESTINATION))],
         acts: &[EDIT_DESTINATION_BACK, RENAME_ROLE, DELETE, SUSPEND_VERSIONING, REPLACE_CONFIGURATION],
+        ..PLAIN
+    },
+    Scene {
+        name: "moved-back",
+        about: "one resource that is sent to another destination and back after it was applied, and two operators, of which one leads",
+        standby: true,
+        failure: FailureClass::Throttled,
+        opening: &[
+            ("idle.2", Deviation::Act(&EDIT_DESTINATION)),
+            ("idle.4", Deviation::Act(&EDIT_DESTINATION_BACK)),
+        ],
+        acts: &[EDIT_DESTINATION, DELETE],
         ..PLAIN
     },
     Scene {
@@ -316,6 +328,16 @@ pub const SCENES: [Scene; 26] = [
             FORBID_CANARIES,
             TIGHTEN_ACCOUNT,
         ],
+        begin: canary,
+        ..PLAIN
+    },
+    Scene {
+        name: "canary-observed",
+        about: "one resource that is to be observed once its first canary is on its way, and two operators, of which one leads",
+        standby: true,
+        enough: 6,
+        opening: &[("orders/SetStatus.4", Deviation::Act(&OBSERVE))],
+        acts: &[DELETE],
         begin: canary,
         ..PLAIN
     },

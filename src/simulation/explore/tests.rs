@@ -17,7 +17,7 @@ const LIMITS: SearchLimits = SearchLimits { seed: 0, depth: 1, runs: u64::MAX, t
 const FOUND_BY: [(Mutant, &str); 48] = [
     (
         Mutant::NoLiveGet,
-        "moved; idle.2 edits-destination; idle.4 edits-destination-back; orders/PutReplication(orders).3 deletes; orders/PutReplication(orders).3 moves-lease",
+        "moved-back; idle.2 edits-destination; idle.4 edits-destination-back; orders/PutReplication(orders).3 deletes; orders/PutReplication(orders).3 moves-lease",
     ),
     (Mutant::NoFinalizer, "one-account"),
     (Mutant::FinalizerReplaced, "one-account; idle.1 adds-finalizer"),
@@ -56,7 +56,7 @@ const FOUND_BY: [(Mutant, &str); 48] = [
     (Mutant::CanaryLeftByDeletion, "canary; orders/PutCanary(orders).1 deletes"),
     (
         Mutant::NoLiveGetForCanary,
-        "canary; orders/SetStatus.4 sets-observe; orders/SetStatus.4 moves-lease; orders/SetStatus.4 fails",
+        "canary-observed; orders/SetStatus.4 sets-observe; orders/SetStatus.4 moves-lease; orders/SetStatus.4 fails",
     ),
     (Mutant::NoLiveGetOfAccounts, "tightened; idle.1 tightens-account; idle.1 moves-lease"),
     (Mutant::SourceNotClaimedAgain, "rivals; orders/Observe.1 allows-elder"),
@@ -548,4 +548,11 @@ fn a_new_process_may_call_a_resource_ready_whose_shared_policy_it_may_not_correc
 #[test]
 fn a_canary_whose_source_could_not_be_listed_is_taken_up_once_it_is_listed() {
     assert_holds("canary; orders/NamespaceLabels.8 moves-lease; orders/ListVersions(orders).1 stays-denied");
+}
+
+#[test]
+fn a_status_that_a_former_leader_wrote_late_is_replaced() {
+    assert_holds(
+        "moved-back; idle.2 edits-destination; idle.4 edits-destination-back; orders/Observe.4 moves-lease; orders/Live.3 switches-to-0",
+    );
 }

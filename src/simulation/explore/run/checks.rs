@@ -184,7 +184,9 @@ impl Run {
         // A check that comes back soon waits for something that may be over then; one that comes after a minute and
         // finds the same would only be repeated. The operator trusts its identity in an account for an interval.
         let soon = soon || self.account_at(check.resource).is_some();
-        let repeats = if soon { unchanged > 1 && was_late } else { unchanged > 0 };
+        let is_leaders = check.process == self.leader;
+        let overwritten = self.is_overwritten(check, is_leaders && was_late);
+        let repeats = if soon || overwritten { unchanged > 1 && was_late } else { unchanged > 0 };
         let waits = result.is_ok() && after.is_none() && !check.stale;
         // A canary in place of an equal one changes no state, and is on its way all the same.
         let sent = check.facts.wrote && canary_left(&self.cloud.snapshot(), &check.facts.uid).is_some();
@@ -193,7 +195,6 @@ impl Run {
         let sent = sent || (self.backfill_at(check.resource).is_some() && self.jobs_go_on());
         let sent = sent || self.awaits_listing(check.resource);
         // A new leader checks everything itself.
-        let is_leaders = check.process == self.leader;
         if let Some(settled) = self.settled.get_mut(check.resource) {
             *settled = is_leaders && !check.facts.overtaken && !sent && (waits || repeats);
         }
@@ -264,6 +265,15 @@ impl Run {
             let detail = format!("check {} in a row still changes something", self.changing());
             self.violate(violated(Property::Convergence, detail));
         }
+    }
+
+    /// Whether the leader may take the status of a resource for its own although a former leader wrote it. `is_seen`: this
+    /// check shows it to the leader.
+    fn is_overwritten(&mut self, check: &Check, is_seen: bool) -> bool {
+        let Some(held) = self.overwritten.get_mut(check.resource) else { return false };
+        let was = *held || (check.process != self.leader && check.facts.reported);
+        *held = was && !is_seen;
+        was
     }
 
     /// Whether a check that has just ended can know that AWS is as it says. Within a minute after a write of the operator it

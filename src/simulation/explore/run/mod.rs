@@ -225,6 +225,9 @@ pub struct Run {
     settled: Vec<bool>,
     /// The number of checks in a row that changed nothing.
     unchanged: Vec<u8>,
+    /// A former leader reported on it since the leader checked it last, with a minute in between: for so long the leader takes
+    /// the status for the one that it wrote itself.
+    overwritten: Vec<bool>,
     /// Checks that changed something since the last interference.
     changing: Vec<u8>,
     /// The new leader's cache is as it was when it did not lead.
@@ -347,6 +350,7 @@ impl Run {
             schedule: vec![NextCheck::default(); works],
             settled: vec![false; works],
             unchanged: vec![0; works],
+            overwritten: vec![false; works],
             changing: vec![0; works],
             lags: false,
             counts: BTreeMap::new(),

@@ -123,6 +123,7 @@ impl Run {
             &self.denied,
             &self.settled,
             &self.unchanged,
+            &self.overwritten,
             self.lags,
             self.leader,
             self.held.map(|(_, checks)| checks),
