@@ -47,6 +47,7 @@ const TASKS: [Section; 5] = [
             ("cargo test --test kind", "the operator in pods of a cluster with three nodes"),
             ("cargo test --test browser", "the page of `report` in a headless Chromium"),
             ("cargo test --test gitops", "the operator with a real Argo CD"),
+            ("cargo test --test traces --features otlp", "the traces that a collector gets"),
             (
                 "cargo rig explore",
                 "the controllers in every order of calls, faults and acts, in memory (--depth, --minutes, --mutants)",
