@@ -165,7 +165,8 @@ fn all_scenes(arguments: &Arguments) -> bool {
 fn find_mutants(mutants: &[Mutant], arguments: &Arguments) -> bool {
     let deadline = Instant::now() + Duration::from_secs_f64(minutes(arguments) * 60.0);
     let mut missed = mutants.to_vec();
-    for depth in [arguments.depth.min(FEW), arguments.depth] {
+    let few = (arguments.depth > FEW).then_some(FEW);
+    for depth in few.into_iter().chain([arguments.depth]) {
         missed = search_on_all_processors(&missed, deadline, SearchLimits { depth, ..limits(arguments) });
     }
     for mutant in &missed {

@@ -185,8 +185,13 @@ impl Run {
         // finds the same would only be repeated. The operator trusts its identity in an account for an interval.
         let soon = soon || self.account_at(check.resource).is_some();
         let is_leaders = check.process == self.leader;
-        let overwritten = self.is_overwritten(check, is_leaders && was_late);
+        let overwritten = self.overwritten.get(check.resource).copied().unwrap_or_default();
+        let overwritten = overwritten || (!is_leaders && check.facts.reported);
         let repeats = if soon || overwritten { unchanged > 1 && was_late } else { unchanged > 0 };
+        if let Some(held) = self.overwritten.get_mut(check.resource) {
+            // A check of the leader after a minute reads what is there.
+            *held = overwritten && !(is_leaders && was_late);
+        }
         let waits = result.is_ok() && after.is_none() && !check.stale;
         // A canary in place of an equal one changes no state, and is on its way all the same.
         let sent = check.facts.wrote && canary_left(&self.cloud.snapshot(), &check.facts.uid).is_some();
@@ -267,15 +272,6 @@ impl Run {
         }
     }
 
-    /// Whether the leader may take the status of a resource for its own although a former leader wrote it. `is_seen`: this
-    /// check shows it to the leader.
-    fn is_overwritten(&mut self, check: &Check, is_seen: bool) -> bool {
-        let Some(held) = self.overwritten.get_mut(check.resource) else { return false };
-        let was = *held || (check.process != self.leader && check.facts.reported);
-        *held = was && !is_seen;
-        was
-    }
-
     /// Whether a check that has just ended can know that AWS is as it says. Within a minute after a write of the operator it
     /// may take what someone else changed for an old answer, unless it has corrected it. A write that was announced may have
     /// been made. A policy that resources share is not corrected in the first minute of a leader.
@@ -283,7 +279,7 @@ impl Run {
         let Facts { seen, wrote, overtaken, disturbed, misled, deletes, .. } = &check.facts;
         let is_unsure = self.may_answer_stale()
             || self.may_show_later(check.resource)
-            || self.awaits_former_writes(check.process);
+            || self.awaits_former_writes(check.process, check.resource);
         let is_sure = *wrote || !is_unsure;
         let is_undisturbed = !(check.stale || *overtaken || *disturbed || *misled || *deletes);
         seen.is_some() && is_sure && is_undisturbed

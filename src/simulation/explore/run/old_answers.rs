@@ -54,10 +54,14 @@ impl Run {
         Duration::try_from(age).is_ok_and(|age| age < STALE)
     }
 
-    /// Whether a process may take a policy that resources share for older than what the leader before it wrote.
-    pub(super) fn awaits_former_writes(&self, process: usize) -> bool {
+    /// Whether a process may take the policy of a destination of a resource for older than what the leader before it wrote:
+    /// another resource may have statements there too.
+    pub(super) fn awaits_former_writes(&self, process: usize, resource: usize) -> bool {
         let began = self.processes.get(process).map(|process| process.began).unwrap_or_default();
-        self.scene.resources.len() > 1 && self.clock.elapsed().saturating_sub(began) < STALE
+        let rules = self.objects.get(resource).and_then(Option::as_ref).map(|object| &object.spec.rules);
+        let is_abroad = rules.is_some_and(|rules| rules.iter().any(|r| r.destination.account_ref.is_some()));
+        let is_new = self.clock.elapsed().saturating_sub(began) < STALE;
+        is_new && is_abroad && self.scene.resources.len() > 1
     }
 }
 
