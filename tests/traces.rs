@@ -1,5 +1,5 @@
-//! Traces as a collector gets them: OTLP over HTTP, in protobuf. The operator runs as in the end-to-end tests. Only these
-//! tests need the feature `otlp`: without them among the end-to-end tests, those are compiled once.
+//! Traces as a collector gets them: OTLP over HTTP, in protobuf. The operator runs as in the end-to-end tests, which
+//! need no second build with the feature `otlp` because these tests are apart.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
