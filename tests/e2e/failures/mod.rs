@@ -160,7 +160,7 @@ impl Failure {
 async fn changes(world: &World, name: &str, from: &Value, to: &Value) -> Result<usize> {
     let version =
         |object: &Value| object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
-    let only = WatchParams::default().fields(&format!("metadata.name={name}"));
+    let only = WatchParams::default().fields(&format!("metadata.name={name}")).disable_bookmarks();
     let api = world.api();
     let events = api.watch(&only, &version(from)).await?;
     let mut events = std::pin::pin!(events);
