@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::support::{check_now, message, operator_of, person, reason, replication};
 
-/// How long the operator may take to end after SIGTERM.
-const GRACE: Duration = Duration::from_secs(10);
+/// Kubernetes kills a pod so long after SIGTERM by default (terminationGracePeriodSeconds of the chart too).
+const GRACE: Duration = Duration::from_secs(30);
 
 /// The act of the operator during which the test kills it.
 #[derive(Clone, Copy, Debug)]
