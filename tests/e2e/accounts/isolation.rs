@@ -252,8 +252,9 @@ async fn check_few_requests(fault: AccountFault, name: &str) -> Result<()> {
             "AWS returned another message: {messages:#?}"
         );
     }
-    // A session for each, and the requests that were under way at the first failure; not those of every retry.
-    assert!(asked <= RESOURCES + 6 * PERMITS, "{asked} requests to an account that refuses everything");
+    // A session for each, the requests that were under way at the first failure, and one now and then, of which a slow
+    // machine makes more. Without the circuit breaker each retry would make at least one.
+    assert!(asked < RESOURCES * ROUNDS, "{asked} requests to an account that refuses everything");
     Ok(())
 }
 
