@@ -55,10 +55,27 @@ pub enum Mutant {
     AllowanceNotNoticed,
     HandoverNotNoticed,
     FinalizerNotRestored,
+    LostCanaryNotSearched,
+    CanaryDoubled,
+    CanaryWithoutFinalizer,
+    NeighboursDeleted,
+    FailedCanaryNotListed,
+    FormerDestinationUnreached,
+    DestinationNotAsked,
+    GoneAccountBelieved,
+    NoLiveGetOfDestinations,
+    DestinationLabelsIgnored,
+    StandInNotAsked,
+    SuccessorNotNoticed,
+    TurnIgnored,
+    CancelledJobStarted,
+    OtherSourceApproved,
+    ForeignJobRoleDeleted,
+    LostAnswerForgotten,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 48] = [
+    pub const ALL: [Mutant; 65] = [
         Mutant::NoLiveGet,
         Mutant::NoFinalizer,
         Mutant::FinalizerReplaced,
@@ -107,6 +124,23 @@ impl Mutant {
         Mutant::JobNotSearched,
         Mutant::TokenByChance,
         Mutant::ApprovalNotAuthorized,
+        Mutant::LostCanaryNotSearched,
+        Mutant::CanaryDoubled,
+        Mutant::CanaryWithoutFinalizer,
+        Mutant::NeighboursDeleted,
+        Mutant::FailedCanaryNotListed,
+        Mutant::FormerDestinationUnreached,
+        Mutant::DestinationNotAsked,
+        Mutant::GoneAccountBelieved,
+        Mutant::NoLiveGetOfDestinations,
+        Mutant::DestinationLabelsIgnored,
+        Mutant::StandInNotAsked,
+        Mutant::SuccessorNotNoticed,
+        Mutant::TurnIgnored,
+        Mutant::CancelledJobStarted,
+        Mutant::OtherSourceApproved,
+        Mutant::ForeignJobRoleDeleted,
+        Mutant::LostAnswerForgotten,
     ];
 
     /// The fault, in one sentence.
@@ -206,6 +240,39 @@ impl Mutant {
                 "Nobody checks the resource that may own a source once its owner is gone."
             }
             Mutant::FinalizerNotRestored => "A finalizer that a user strips is not added again.",
+            Mutant::LostCanaryNotSearched => "A canary whose write had no answer is not searched for.",
+            Mutant::CanaryDoubled => "A canary is written although one of the same rule is on its way.",
+            Mutant::CanaryWithoutFinalizer => {
+                "A canary is written although the object has lost the finalizer."
+            }
+            Mutant::NeighboursDeleted => "Every object in a folder of canaries counts as a canary.",
+            Mutant::FailedCanaryNotListed => "The replicas of a canary that failed are not searched for.",
+            Mutant::FormerDestinationUnreached => {
+                "The operator does not connect to the account of a former destination of canaries."
+            }
+            Mutant::DestinationNotAsked => "Canaries go into a destination whose AwsAccount allows none.",
+            Mutant::GoneAccountBelieved => {
+                "An AwsAccount that the API server no longer has counts as unchanged."
+            }
+            Mutant::NoLiveGetOfDestinations => {
+                "A check writes without asking the API server for the live AwsAccounts of the destinations."
+            }
+            Mutant::DestinationLabelsIgnored => {
+                "The labels that the AwsAccount of a destination asks for do not count."
+            }
+            Mutant::StandInNotAsked => "Any AwsAccount of the same account stands in for one that is gone.",
+            Mutant::SuccessorNotNoticed => {
+                "Nobody checks the resource that may own a source once the AwsAccount of its owner is tightened."
+            }
+            Mutant::TurnIgnored => "A backfill does not wait for an older one that has not begun.",
+            Mutant::CancelledJobStarted => "A job that the user approved and then cancelled is started.",
+            Mutant::OtherSourceApproved => {
+                "An approved job is started although its replication has another source by now."
+            }
+            Mutant::ForeignJobRoleDeleted => {
+                "The role of a job is deleted by its name, whatever its tags say."
+            }
+            Mutant::LostAnswerForgotten => "A write that AWS did not answer counts as one that was not made.",
         }
     }
 }

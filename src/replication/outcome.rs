@@ -4,7 +4,7 @@
 //! report.
 
 use crate::api::DriftEntry;
-use crate::replication::failure::Failure;
+use crate::replication::failure::{Failure, FailureClass};
 use crate::replication::part::part;
 use crate::replication::step::Step;
 
@@ -51,6 +51,12 @@ impl Outcome {
             Ok(()) => self.done.push(step),
             Err(failure) => self.failed.push((step, failure)),
         }
+    }
+
+    /// The steps that AWS did not answer: they may be done.
+    pub fn unanswered(&self) -> impl Iterator<Item = &Step> {
+        let unanswered = self.failed.iter().filter(|(_, failure)| failure.class == FailureClass::Unavailable);
+        unanswered.map(|(step, _)| step)
     }
 
     /// The failure that decides the reason of the status.

@@ -44,7 +44,7 @@ fn versions_text<S: Serializer>(versions: &[Version], serializer: S) -> Result<S
 }
 
 impl Objects {
-    pub(super) fn add(
+    pub(in crate::simulation) fn add(
         &mut self,
         key: &str,
         tags: BTreeMap<String, String>,

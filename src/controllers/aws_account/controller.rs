@@ -101,7 +101,7 @@ impl<C, K> AwsAccountController<C, K> {
             }
             self.replications.trigger(key, Urgency::Change);
         }
-        for source in sources {
+        for source in sources.into_iter().filter(|_| !is_on(Mutant::SuccessorNotNoticed)) {
             for successor in successors(&source, &self.context.index, &self.context.settings) {
                 self.replications.trigger(successor, Urgency::Change);
             }

@@ -147,7 +147,7 @@ async fn make_report<C: Cloud, K>(
     let watched = watch_metrics(resource, &input, outcome, cx);
     let context = StatusContext { evidence: &watched, ..resource.status_context(cx) };
     let made = status::report(&input, plan, outcome, &context);
-    if !outcome.done.is_empty() {
+    if !outcome.done.is_empty() || outcome.unanswered().next().is_some() {
         resource.target.memory.record(plan, &input, outcome, cx.clock.now());
     }
     record(plan, outcome, &made, resource, cx);

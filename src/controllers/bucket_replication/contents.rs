@@ -1,7 +1,7 @@
 //! The contents of settings in AWS, such as a bucket's replication configuration, as hashes.
 //!
-//! In: what was observed, and the steps that were done. Out: a hash of each setting that steps write to, and what was
-//! there before each write: AWS may still answer with that.
+//! In: what was observed, and the steps that were done, or may be. Out: a hash of each setting that steps write to, and
+//! what was there before each write: AWS may still answer with that.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -25,6 +25,13 @@ pub struct Replaced {
     pub setting: SettingHash,
     pub before: Option<u64>,
     pub after: Option<u64>,
+}
+
+impl Replaced {
+    /// Whether any policy that AWS shows may be the one that was there before.
+    pub fn removes_unread_policy(&self) -> bool {
+        self.before.is_none() && self.after == Some(absent_policy())
+    }
 }
 
 /// The setting of a replication configuration.
@@ -93,20 +100,31 @@ pub fn absent<'a>(
     held
 }
 
-/// The settings that the completed steps replaced, in their order.
-pub fn replaced(input: &PlanInput<'_>, outcome: &Outcome) -> Vec<Replaced> {
+/// The settings that steps replaced, in their order.
+#[derive(Debug, Default)]
+pub struct Writes {
+    pub done: Vec<Replaced>,
+    /// By steps that AWS did not answer: they may be done.
+    pub unanswered: Vec<Replaced>,
+}
+
+/// The settings that the steps of a check replaced, or may have replaced.
+pub fn replaced(input: &PlanInput<'_>, outcome: &Outcome) -> Writes {
     let mut held = contents(input);
-    let mut all = Vec::new();
-    for step in &outcome.done {
-        for (setting, after) in written(step) {
+    let mut replace = |step: &Step| -> Vec<Replaced> {
+        let settings = written(step).into_iter().map(|(setting, after)| {
             let before = match after {
                 Some(after) => held.insert(setting, after),
                 None => held.remove(&setting),
             };
-            all.push(Replaced { setting, before, after });
-        }
+            Replaced { setting, before, after }
+        });
+        settings.collect()
+    };
+    Writes {
+        done: outcome.done.iter().flat_map(&mut replace).collect(),
+        unanswered: outcome.unanswered().flat_map(&mut replace).collect(),
     }
-    all
 }
 
 /// The settings that a step writes to, each with what it holds then, where that is known.

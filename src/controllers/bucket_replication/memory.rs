@@ -19,6 +19,7 @@ use crate::controllers::bucket_replication::flapping::CorrectionHistory;
 use crate::controllers::bucket_replication::old_answers::{RecentWrites, ShownState};
 use crate::controllers::bucket_replication::request_limit::RequestLimit;
 use crate::controllers::bucket_replication::source_ownership;
+use crate::mutants::{Mutant, is_on};
 use crate::replication::desired::DesiredBucket;
 use crate::replication::diff::missing_policy;
 use crate::replication::observed::SHOWN_AFTER;
@@ -405,7 +406,10 @@ impl ResourceMemory<'_> {
     ) -> Option<(Duration, BTreeSet<String>)> {
         let wait = self.with(|entry| {
             let contents = if entry.recent_writes.is_empty() { Contents::new() } else { contents(input) };
-            let planned = plan.steps().flat_map(written).map(|(setting, _)| setting).collect();
+            let mut planned: HashMap<SettingHash, Vec<Option<u64>>> = HashMap::new();
+            for (setting, content) in plan.steps().flat_map(written) {
+                planned.entry(setting).or_default().push(content);
+            }
             let (differences, drift) = (&plan.differences, plan.drift);
             let shown = ShownState { differences, contents, planned, drift, written_ago };
             entry.recent_writes.unsettled(&shown, now)
@@ -461,15 +465,18 @@ impl ResourceMemory<'_> {
     }
 
     /// Remembers the writes of a plan: as corrections where they corrected drift, and as states that AWS is to show
-    /// from now on.
+    /// from now on. A write that AWS did not answer may be such a state.
     pub fn record(&self, plan: &Plan, input: &PlanInput<'_>, outcome: &Outcome, now: Instant) {
         let settled = |d: &&DriftEntry| plan.is_settled(d, outcome);
-        let before = replaced(input, outcome);
+        let writes = replaced(input, outcome);
         let mut entries = self.memory.0.lock();
         entries.with(&self.uid, |entry| {
             let first_policies = first_policies_in(outcome);
             let settled_now = plan.differences.iter().filter(settled).chain(&first_policies);
-            entry.recent_writes.record(settled_now, &before, now);
+            entry.recent_writes.record(settled_now, &writes.done, now);
+            if !is_on(Mutant::LostAnswerForgotten) {
+                entry.recent_writes.record_unanswered(&writes.unanswered, now);
+            }
             if plan.drift {
                 entry.corrections.record(plan.differences.iter().filter(settled), now);
             }

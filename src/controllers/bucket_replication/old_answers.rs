@@ -3,9 +3,10 @@
 //! In: what each write replaced and the differences that it corrected, what a later check finds, and where events say
 //! that someone else changed something. Out: how long to wait before AWS is read again, if it still shows a state from
 //! before a write. Old and new answers may alternate for a while. A state from before a write is someone's doing if it
-//! stays for some seconds after a newer one was seen, or after someone else changed that setting.
+//! stays for some seconds after a newer one was seen, or after someone else changed that setting. A write that AWS did not
+//! answer may be done: what was there before it is believed only to make the same write again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::api::DriftEntry;
@@ -34,6 +35,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 #[derive(Debug, Default)]
 pub struct RecentWrites {
     settings: BTreeMap<SettingHash, Box<WrittenSetting>>,
+    unanswered: Vec<UnansweredWrite>,
     /// Since when answers were found that this process cannot distinguish from old ones.
     unsure_since: Option<Instant>,
     /// How often AWS was read again in a row.
@@ -57,12 +59,32 @@ struct WrittenSetting {
     removed_unread: Option<Instant>,
 }
 
+/// A write that AWS did not answer, with what the setting held before it, and holds after it, where that is known.
+#[derive(Clone, Copy, Debug)]
+struct UnansweredWrite {
+    setting: SettingHash,
+    before: u64,
+    after: Option<u64>,
+    at: Instant,
+}
+
+impl UnansweredWrite {
+    /// How much longer an old answer is expected, if the plan relies on what may be one. A plan that makes the write again
+    /// need not know whether it was done.
+    fn wait(&self, shown: &ShownState<'_>, now: Instant) -> Option<Duration> {
+        let is_shown = shown.contents.get(&self.setting) == Some(&self.before);
+        let is_repeated = shown.planned.get(&self.setting).is_some_and(|all| all.contains(&self.after));
+        let left = SHOWN_AFTER.saturating_sub(now.duration_since(self.at));
+        (is_shown && !is_repeated && !left.is_zero()).then_some(left)
+    }
+}
+
 /// The state that a check found.
 pub struct ShownState<'a> {
     pub differences: &'a [DriftEntry],
     pub contents: Contents,
-    /// The settings that the plan writes to.
-    pub planned: HashSet<SettingHash>,
+    /// The settings that the plan writes to, with what each write leaves there, where that is known.
+    pub planned: HashMap<SettingHash, Vec<Option<u64>>>,
     /// Everything that is desired was applied before.
     pub drift: bool,
     /// How long ago the status says that something was written, by this process or another one.
@@ -87,7 +109,7 @@ impl WrittenSetting {
             shown.differences.iter().filter(|d| setting_of(d) == setting).map(hash).collect();
         let content = shown.contents.get(&setting);
         let is_held = |(before, _): &&(u64, Instant)| Some(before) == content;
-        let differs = !found.is_empty() || shown.planned.contains(&setting);
+        let differs = !found.is_empty() || shown.planned.contains_key(&setting);
         let replaced = match !differs {
             // The spec may ask by now for what was there before the last write.
             true => self.before.last().filter(|before| !shown.drift && is_held(before)),
@@ -116,7 +138,11 @@ impl WrittenSetting {
 
 impl RecentWrites {
     pub fn is_empty(&self) -> bool {
-        self.settings.is_empty() && self.unsure_since.is_none()
+        self.has_no_writes() && self.unsure_since.is_none()
+    }
+
+    fn has_no_writes(&self) -> bool {
+        self.settings.is_empty() && self.unanswered.is_empty()
     }
 
     /// Records differences that were corrected just now, and what was replaced.
@@ -134,9 +160,16 @@ impl RecentWrites {
             setting.differences.retain(|(held, _)| *held != corrected && *held != inverse);
             setting.differences.push((corrected, now));
         }
-        for Replaced { setting, before, after } in replaced {
+        for write @ Replaced { setting, before, after } in replaced {
+            // If a write without an answer was done, what it left is an old state too.
+            let unanswered: Vec<UnansweredWrite> =
+                self.unanswered.extract_if(.., |held| held.setting == *setting).collect();
             let setting = self.written(*setting, now);
-            setting.removed_unread = (before.is_none() && *after == Some(absent_policy())).then_some(now);
+            let states = |write: &UnansweredWrite| {
+                [Some(write.before), write.after].map(|held| held.zip(Some(write.at)))
+            };
+            setting.before.extend(unanswered.iter().flat_map(states).flatten());
+            setting.removed_unread = write.removes_unread_policy().then_some(now);
             // The present state is no old one, although a write replaced it once.
             setting.before.retain(|(held, _)| Some(*held) != *before && Some(*held) != *after);
             setting
@@ -150,6 +183,41 @@ impl RecentWrites {
         }
         self.unsure_since = None;
         self.reads = 0;
+    }
+
+    /// Records what writes replaced that AWS did not answer, if they were done.
+    pub fn record_unanswered(&mut self, replaced: &[Replaced], now: Instant) {
+        for write @ Replaced { setting, before, after } in replaced {
+            if write.removes_unread_policy() {
+                self.written(*setting, now).removed_unread = Some(now);
+            }
+            if let Some(before) = before.filter(|before| Some(*before) != *after) {
+                let is_other = |held: &UnansweredWrite| {
+                    (held.setting, held.before, held.after) != (*setting, before, *after)
+                };
+                self.unanswered.retain(is_other);
+                self.unanswered.push(UnansweredWrite { setting: *setting, before, after: *after, at: now });
+            }
+        }
+        self.unanswered.shrink_to_fit();
+    }
+
+    /// Where AWS shows what a write without an answer left, it was done.
+    fn recognize_unanswered(&mut self, contents: &Contents) {
+        let settings = &self.settings;
+        // An old answer may show once more a state from before an earlier write, and say nothing of this one.
+        let was_there = |setting: &SettingHash, content: u64| {
+            let held = settings.get(setting).map(|held| held.before.as_slice()).unwrap_or_default();
+            held.iter().any(|(before, _)| *before == content)
+        };
+        let is_done = |write: &mut UnansweredWrite| {
+            let is_shown = |after: &u64| contents.get(&write.setting) == Some(after);
+            write.after.filter(is_shown).is_some_and(|after| !was_there(&write.setting, after))
+        };
+        let done: Vec<UnansweredWrite> = self.unanswered.extract_if(.., is_done).collect();
+        for UnansweredWrite { setting, before, at, .. } in done {
+            self.settings.entry(setting).or_default().before.push((before, at));
+        }
     }
 
     fn written(&mut self, setting: SettingHash, now: Instant) -> &mut WrittenSetting {
@@ -169,7 +237,8 @@ impl RecentWrites {
     /// How long to wait for newer answers, if a check found something from before a write.
     pub fn unsettled(&mut self, shown: &ShownState<'_>, now: Instant) -> Option<OldSettings> {
         self.expire(now);
-        let (left, settings) = match self.settings.is_empty() {
+        self.recognize_unanswered(&shown.contents);
+        let (left, settings) = match self.has_no_writes() {
             true => {
                 let concerns = shown.drift && !shown.differences.is_empty();
                 let left = self.unknown(shown.written_ago.filter(|_| concerns), now);
@@ -180,7 +249,11 @@ impl RecentWrites {
                     let left = held.wait(*setting, shown, now)?;
                     Some((left, *setting))
                 });
-                let (times, settings): (Vec<Duration>, HashSet<SettingHash>) = waits.unzip();
+                let unanswered = self.unanswered.iter();
+                let unanswered =
+                    unanswered.filter_map(|write| Some((write.wait(shown, now)?, write.setting)));
+                let (times, settings): (Vec<Duration>, HashSet<SettingHash>) =
+                    waits.chain(unanswered).unzip();
                 (times.into_iter().max(), settings)
             }
         };
@@ -215,7 +288,7 @@ impl RecentWrites {
         now: Instant,
     ) -> Option<Duration> {
         self.expire(now);
-        let left = if self.settings.is_empty() { self.unknown(written_ago, now) } else { None };
+        let left = if self.has_no_writes() { self.unknown(written_ago, now) } else { None };
         left.and_then(|left| self.pause(Some(left)))
     }
 
@@ -224,9 +297,12 @@ impl RecentWrites {
         self.expire(now);
         let old = self.settings.iter().filter_map(|(setting, held)| {
             let content = contents.get(setting)?;
-            held.before.iter().rev().find(|(before, _)| before == content)
+            held.before.iter().rev().find(|(before, _)| before == content).map(|(_, at)| *at)
         });
-        let left = old.map(|(_, at)| SHOWN_AFTER.saturating_sub(now.duration_since(*at))).max()?;
+        let unanswered = self.unanswered.iter();
+        let unanswered = unanswered.filter(|write| contents.get(&write.setting) == Some(&write.before));
+        let old = old.chain(unanswered.map(|write| write.at));
+        let left = old.map(|at| SHOWN_AFTER.saturating_sub(now.duration_since(at))).max()?;
         let left = self.until_believed(left, now)?;
         self.pause(Some(left))
     }
@@ -250,17 +326,19 @@ impl RecentWrites {
             setting.removed_unread.take_if(|at| now.duration_since(*at) >= SHOWN_AFTER);
             !setting.is_empty()
         });
+        self.unanswered.retain(|write| now.duration_since(write.at) < SHOWN_AFTER);
         self.unsure_since.take_if(|since| now.duration_since(*since) >= SHOWN_AFTER);
     }
 
     /// Whether a setting was written to within the last minute.
     pub fn has_written(&self, setting: SettingHash) -> bool {
-        self.settings.contains_key(&setting)
+        self.settings.contains_key(&setting) || self.unanswered.iter().any(|write| write.setting == setting)
     }
 
     /// The operator removed what is in this setting: that it is not there is no old answer.
     pub fn forget(&mut self, setting: SettingHash) {
         self.settings.remove(&setting);
+        self.unanswered.retain(|write| write.setting != setting);
     }
 
     /// The whole memory, as text, with the last limit that each age has passed in place of the age. The exploration has
@@ -287,13 +365,17 @@ impl RecentWrites {
                 differences.sort_unstable();
                 let removed = held.removed_unread.as_ref().map(age);
                 let removed = removed.filter(|age| *age < SHOWN_AFTER.as_secs());
-                (setting, before, differences, removed, held.seen, held.back.as_ref().map(age))
+                let back = held.back.as_ref().map(age);
+                (setting, before, differences, removed, held.seen, back)
             })
             .filter(|(_, before, differences, removed, ..)| {
                 !before.is_empty() || !differences.is_empty() || removed.is_some()
             })
             .collect();
-        format!("{settings:?} {:?}", self.unsure_since.as_ref().map(age))
+        let unanswered = self.unanswered.iter().map(|w| (&w.setting, w.before, w.after, age(&w.at)));
+        let mut unanswered: Vec<_> = unanswered.filter(|(.., age)| *age < SHOWN_AFTER.as_secs()).collect();
+        unanswered.sort_unstable();
+        format!("{settings:?} {unanswered:?} {:?}", self.unsure_since.as_ref().map(age))
     }
 }
 
@@ -321,7 +403,7 @@ mod tests {
         ShownState {
             differences,
             contents: Contents::new(),
-            planned: HashSet::new(),
+            planned: HashMap::new(),
             drift: true,
             written_ago: None,
         }
@@ -361,6 +443,36 @@ mod tests {
         let written = Replaced { before: Some(absent_policy()), after: Some(7), ..removed };
         writes.record([].iter(), &[written], at(start, 2));
         assert_eq!(writes.unsettled(&shows(7, false), at(start, 3)), None, "the operator wrote it");
+    }
+
+    #[test]
+    fn after_a_write_without_an_answer_the_state_before_it_is_believed_only_to_make_the_write_again() {
+        let (mut writes, start) = (RecentWrites::default(), Instant::now());
+        let policy = setting(AwsResource::RolePolicy, "orders-role");
+        let lost = Replaced { setting: policy, before: Some(1), after: Some(2) };
+        writes.record_unanswered(&[lost], start);
+        let plans = |content: u64, planned: &[Option<u64>]| ShownState {
+            contents: [(policy, content)].into(),
+            planned: [(policy, planned.to_vec())].into_iter().filter(|(_, all)| !all.is_empty()).collect(),
+            drift: false,
+            ..shown(&[])
+        };
+        assert_eq!(writes.unsettled(&plans(1, &[Some(2)]), at(start, 1)), None, "no retry waits");
+        assert!(writes.unsettled(&plans(1, &[]), at(start, 2)).is_some(), "the spec asks for that by now");
+        assert!(writes.unsettled(&plans(1, &[Some(3)]), at(start, 3)).is_some(), "the spec asks for more");
+        assert_eq!(writes.unsettled(&plans(2, &[]), at(start, 4)), None, "it was done");
+        assert!(writes.shows_replaced(&[(policy, 1)].into(), at(start, 5)).is_some(), "a deletion waits");
+        assert_eq!(writes.unsettled(&plans(1, &[]), at(start, 60)), None, "AWS shows it by now");
+        assert!(writes.is_empty());
+
+        // Made again with an answer: what the first try replaced and left is old.
+        writes.record_unanswered(&[lost], start);
+        let again = Replaced { after: Some(4), ..lost };
+        writes.record([].iter(), &[again], at(start, 1));
+        for old in [1, 2] {
+            assert!(writes.unsettled(&plans(old, &[Some(9)]), at(start, 2)).is_some(), "{old}");
+        }
+        assert_eq!(writes.unsettled(&plans(4, &[]), at(start, 3)), None);
     }
 
     #[test]

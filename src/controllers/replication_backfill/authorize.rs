@@ -19,6 +19,7 @@ use crate::controllers::replication_backfill::context::Context;
 use crate::controllers::replication_backfill::object::BackfillObject;
 use crate::controllers::replication_backfill::stop::Stop;
 use crate::controllers::{Guarded, GuardedBackfill};
+use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cluster, ObjectKey};
 use crate::replication::authorize::accounts::Account;
 use crate::replication::backfill::Parent;
@@ -180,7 +181,8 @@ fn before<C, K>(
             older = false;
             return false;
         }
-        !is_over(sibling) && (older || is_begun(sibling))
+        let comes_first = older && !is_on(Mutant::TurnIgnored);
+        !is_over(sibling) && (comes_first || is_begun(sibling))
     });
     first.map(|sibling| sibling.name_any())
 }

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 pub use labels::Labels;
 pub use namespaces::require_namespace;
 
+use crate::mutants::{Mutant, is_on};
 use crate::replication::authorize::accounts::{Account, Accounts};
 use crate::replication::authorize::buckets::{
     allows_destination, require_destinations, require_report, require_source,
@@ -24,7 +25,9 @@ use crate::replication::resource::Replication;
 
 /// Whether the labels of a namespace matter. Reading them costs a request.
 pub fn labels_matter(accounts: &Accounts) -> bool {
-    let mut namespaces = all(accounts).filter_map(|account| account.spec.namespaces.as_ref());
+    let destinations_count = !is_on(Mutant::DestinationLabelsIgnored);
+    let counted = all(accounts).take(if destinations_count { usize::MAX } else { 1 });
+    let mut namespaces = counted.filter_map(|account| account.spec.namespaces.as_ref());
     namespaces.any(|namespaces| !namespaces.match_labels.is_empty())
 }
 

@@ -6,6 +6,7 @@
 use jiff::SignedDuration;
 
 use crate::api::{Approval, BackfillProgress, Reason, ReplicationBackfillSpec};
+use crate::mutants::{Mutant, is_on};
 use crate::replication::backfill::job::{Job, JobState, JobUpdate};
 use crate::replication::backfill::price;
 use crate::replication::backfill::request::report_location;
@@ -65,7 +66,7 @@ pub fn verdict(job: &Job, spec: Option<&ReplicationBackfillSpec>, wish: Wish) ->
         JobState::Failing | JobState::Completing => {
             JobVerdict::goes_on(Reason::Running, format!("{}; S3 is ending job {id}", count(job)))
         }
-        _ if wish.end => {
+        _ if wish.end && !(wish.approved && is_on(Mutant::CancelledJobStarted)) => {
             JobVerdict::goes_on(Reason::Cancelling, format!("the operator asked S3 to end job {id}"))
                 .asking(JobUpdate::Cancel)
         }

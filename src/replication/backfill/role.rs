@@ -12,6 +12,7 @@ use crate::iam::Partition;
 use crate::iam::arn::role_of_arn;
 use crate::iam::compare::{compare, trusts_service};
 use crate::iam::document::{PolicyDocument, Statement, trust_policy};
+use crate::mutants::{Mutant, is_on};
 use crate::replication::authorize::accounts::Account;
 use crate::replication::backfill::request::report_prefix;
 use crate::replication::desired::ManagedRole;
@@ -177,7 +178,8 @@ pub fn require_existing(
 
 /// The steps that remove a role, where it is the backfill's own; one of someone else stays.
 pub fn removal(held: Option<&ObservedRole>, id: &ResourceId) -> Vec<Step> {
-    let Some(held) = held.filter(|held| id.owns(&held.tags)) else { return Vec::new() };
+    let is_own = |role: &&ObservedRole| id.owns(&role.tags) || is_on(Mutant::ForeignJobRoleDeleted);
+    let Some(held) = held.filter(is_own) else { return Vec::new() };
     let policy = !matches!(held.policy, Ok(None));
     let policy = policy.then(|| Step::DeleteRolePolicy { role: held.name.clone() });
     policy.into_iter().chain([Step::DeleteRole { role: held.name.clone() }]).collect()

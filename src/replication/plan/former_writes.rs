@@ -38,7 +38,7 @@ pub fn relies_on_old_answers(
 }
 
 /// Whether the configuration that the other process put last can only be the one that is desired now, or the one that AWS
-/// shows and that was to be replaced by it.
+/// shows and that was to be replaced by it, if anything was there.
 fn is_known(input: &PlanInput<'_>) -> bool {
     let PlanInput { replication, desired, observed, .. } = input;
     let Some(AnnouncedConfiguration { digest, replaces, .. }) = &replication.status.announced_configuration
@@ -49,7 +49,9 @@ fn is_known(input: &PlanInput<'_>) -> bool {
     let wanted = Configuration { role: desired.role.arn(&observed.caller), rules: desired.rules.clone() };
     let Ok(held) = &observed.configuration else { return false };
     let shown = held.as_ref().map(|held| held.digest(source));
-    *digest == wanted.digest(source) && (shown == *replaces || shown.as_ref() == Some(digest))
+    // An equal configuration may have been there before the one that was to be replaced, and AWS may still show that one.
+    let is_first = replaces.is_none();
+    *digest == wanted.digest(source) && (shown == *replaces || (is_first && shown.as_ref() == Some(digest)))
 }
 
 /// Whether a plan is right only if the configuration is as AWS shows it, or puts rules whose permissions may have been

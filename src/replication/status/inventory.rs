@@ -321,10 +321,7 @@ impl StatusBuilder<'_> {
 
     /// Whether a step got no answer, so that it may be done.
     fn may_be_done(&self, is: fn(&Step) -> bool) -> bool {
-        self.outcome
-            .failed
-            .iter()
-            .any(|(step, failure)| is(step) && failure.class == FailureClass::Unavailable)
+        self.outcome.unanswered().any(is)
     }
 
     fn is_as_desired(&self) -> bool {

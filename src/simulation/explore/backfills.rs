@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::simulation::api_server::{ApiServer, ObjectName};
 use crate::simulation::explore::act::{Act, HERE};
 use crate::simulation::explore::budget::Budget;
+use crate::simulation::explore::scene_beginnings::foreign_tags;
 use crate::simulation::world::World;
 
 /// The names of the backfills.
@@ -69,6 +70,32 @@ pub const FORBID: Act = Act {
     sentence: "The administrator allows no backfills under AwsAccount default any more",
     budget: Budget::Administrators,
     effect: |_, server| set(server, &ObjectName::account("default"), "allow", json!([])),
+};
+
+/// The replication is Ready with its new source at once: nobody checks it in these scenes.
+pub const MOVE_PARENT: Act = Act {
+    name: "moves-replication",
+    sentence: "The user makes data/orders-to-eu replicate bucket invoices, and it is Ready again",
+    budget: Budget::SpecChanges,
+    effect: |_, server| {
+        let name = ObjectName::replication(NAMESPACE, PARENT);
+        let changes = set(server, &name, "source", json!({"bucket": "invoices"}));
+        server.edit(&name, |object| {
+            object["status"]["observedGeneration"] = object["metadata"]["generation"].clone();
+            object["status"]["source"]["bucket"] = json!("invoices");
+        });
+        changes
+    },
+};
+
+pub const RETAG_ROLE: Act = Act {
+    name: "retags-job-role",
+    sentence: "Someone hands the role of the job to another cluster, by its tags",
+    budget: Budget::Outsiders,
+    effect: |world, _| {
+        let Some(role) = world.roles.values_mut().next() else { return false };
+        std::mem::replace(&mut role.tags, foreign_tags()) != foreign_tags()
+    },
 };
 
 /// Sets a field of a spec; `false`: it has this value already, or the object is gone.

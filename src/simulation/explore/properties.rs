@@ -4,7 +4,7 @@
 //! here; `run/` judges it. Properties are worked out from the simulated state alone, by other means than the
 //! controllers' own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -344,18 +344,36 @@ pub fn owner_before(server: &ApiServer, object: &BucketReplication, seen: bool) 
     )
 }
 
-/// Why the account does not allow an activity, such as `Canary`, for a resource.
+/// Why an account does not allow an activity, such as `Canary`, for a resource. Canaries arrive in destinations, whose accounts
+/// count too.
 pub fn forbids(server: &ApiServer, object: &BucketReplication, activity: &str) -> Option<String> {
-    let name = object.spec.source.account_ref.as_deref().unwrap_or("default");
-    let account = server.objects.get(&ObjectName::account(name))?;
-    let allows = texts(&account["spec"]["allow"]).contains(&activity);
-    (!allows).then(|| format!("AwsAccount {name} does not allow {activity}"))
+    let source = object.spec.source.account_ref.as_deref().unwrap_or("default");
+    let destinations = object.spec.rules.iter().filter_map(|rule| rule.destination.account_ref.as_deref());
+    let destinations = destinations.filter(|_| activity == "Canary");
+    [source].into_iter().chain(destinations).find_map(|name| {
+        let account = server.objects.get(&ObjectName::account(name))?;
+        let allows = texts(&account["spec"]["allow"]).contains(&activity);
+        (!allows).then(|| format!("AwsAccount {name} does not allow {activity}"))
+    })
 }
 
-/// A version of a canary of a resource in any bucket.
-pub fn canary_left(world: &World, uid: &str) -> Option<String> {
-    let folder = format!("{uid}/");
-    world.buckets.iter().find_map(|(name, bucket)| {
+/// Whether some `AwsAccount` of an account allows the namespace `data` to replicate into a bucket.
+pub fn is_allowed_destination(server: &ApiServer, account_id: &str, bucket: &str) -> bool {
+    let accounts = server.objects.iter().filter(|(name, _)| name.kind == "AwsAccount");
+    let mut specs = accounts.map(|(_, account)| &account["spec"]);
+    specs.any(|spec| {
+        spec["accountId"] == account_id && admits(spec, server) && names(&spec["destinations"], bucket)
+    })
+}
+
+/// How the name of a canary in its folder begins.
+pub const CANARY: &str = "canary-";
+
+/// A version of a canary of a resource in any bucket but these.
+pub fn canary_left(world: &World, uid: &str, out_of_reach: &BTreeSet<String>) -> Option<String> {
+    let folder = format!("{uid}/{CANARY}");
+    let mut reached = world.buckets.iter().filter(|(name, _)| !out_of_reach.contains(*name));
+    reached.find_map(|(name, bucket)| {
         let held = bucket.objects.versions.iter().find(|held| held.key.contains(&folder))?;
         let what = if held.is_marker { "a delete marker" } else { "a canary" };
         Some(format!("{what} in bucket {name}"))

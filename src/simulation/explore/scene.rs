@@ -11,15 +11,16 @@ use crate::simulation::explore::deviation::Deviation;
 use crate::simulation::explore::scene_acts::{
     ADD_FINALIZER, ADD_STATEMENT, ADD_TAG, ADOPT, ALLOW_AGAIN, ALLOW_ELDER, CREATE_AGAIN, DELETE,
     DELETE_ACCOUNT, DELETE_DESTINATION_ACCOUNT, DELETE_ELDER, DELETE_ROLE, DISABLE_RULES, EDIT_DESTINATION,
-    EDIT_DESTINATION_BACK, EDIT_RULES, EDIT_STATEMENTS, FORBID_CANARIES, LEAVE_SHARED, MOVE_CANARIES,
-    NAME_OTHER_ACCOUNT, OBSERVE, RECREATE_ACCOUNT, REFUSE, RELABEL_NAMESPACE, REMOVE_CONFIGURATION,
-    REMOVE_STATEMENTS, RENAME_ROLE, RENAME_ROLE_AGAIN, RENAME_ROLE_BACK, REPLACE_CONFIGURATION,
-    REPLACE_RESOURCE, REQUEST, RESUME, RETAG_ROLE, RETAIN, REWRITE_RULES, STOP_CANARIES, STOP_TRUSTING,
-    STRIP, SUSPEND, SUSPEND_VERSIONING, TIGHTEN_ACCOUNT, TIGHTEN_DESTINATION, TRUST_AGAIN, TWIN_DELETE,
-    TWIN_LEAVES_SHARED, WEAKEN_ROLE,
+    EDIT_DESTINATION_BACK, EDIT_RULES, EDIT_STATEMENTS, FORBID_CANARIES, FORBID_CANARIES_ABROAD,
+    FORBID_ELDER, LEAVE_SHARED, MOVE_CANARIES, MOVE_HOME, NAME_OTHER_ACCOUNT, OBSERVE, RECREATE_ACCOUNT,
+    REFUSE, RELABEL_NAMESPACE, REMOVE_CONFIGURATION, REMOVE_STATEMENTS, RENAME_ROLE, RENAME_ROLE_AGAIN,
+    RENAME_ROLE_BACK, REPLACE_CONFIGURATION, REPLACE_RESOURCE, REQUEST, RESUME, RETAG_ROLE, RETAIN,
+    REWRITE_RULES, STOP_CANARIES, STOP_TRUSTING, STRIP, SUSPEND, SUSPEND_VERSIONING, TIGHTEN_ACCOUNT,
+    TIGHTEN_DESTINATION, TRUST_AGAIN, TWIN_DELETE, TWIN_LEAVES_SHARED, WEAKEN_ROLE,
 };
 use crate::simulation::explore::scene_beginnings::{
-    accounts, canary, every_field, foreign, one_account, rivals, shared, two_destinations,
+    account_of_another_team, accounts, canary, canary_abroad, every_field, foreign, labelled_destination,
+    one_account, rivals, shared, two_destinations,
 };
 use crate::simulation::world::World;
 
@@ -93,7 +94,7 @@ const BACKFILL: Scene = Scene {
 };
 
 /// Every scene.
-pub const SCENES: [Scene; 28] = [
+pub const SCENES: [Scene; 37] = [
     Scene {
         name: "one-account",
         denies_kubernetes: true,
@@ -166,6 +167,27 @@ pub const SCENES: [Scene; 28] = [
             ("idle.4", Deviation::Act(&EDIT_DESTINATION_BACK)),
         ],
         acts: &[EDIT_DESTINATION, DELETE],
+        ..PLAIN
+    },
+    Scene {
+        name: "role-unanswered",
+        about: "one resource whose role is made without an answer, and which the user deletes then",
+        opening: &[
+            ("orders/CreateRole(orders-role).1", Deviation::LoseAnswer),
+            ("idle.2", Deviation::Act(&DELETE)),
+        ],
+        acts: &[RETAIN],
+        ..PLAIN
+    },
+    Scene {
+        name: "configuration-unanswered",
+        about: "one resource that is sent to another destination without an answer, and then back",
+        opening: &[
+            ("idle.2", Deviation::Act(&EDIT_DESTINATION)),
+            ("orders/PutReplication(orders).2", Deviation::LoseAnswer),
+            ("idle.3", Deviation::Act(&EDIT_DESTINATION_BACK)),
+        ],
+        acts: &[DELETE],
         ..PLAIN
     },
     Scene {
@@ -268,6 +290,32 @@ pub const SCENES: [Scene; 28] = [
         ..PLAIN
     },
     Scene {
+        name: "account-gone",
+        about: "the AwsAccount of a destination is deleted just before another operator takes the Lease",
+        standby: true,
+        opening: &[("idle.1", Deviation::Act(&DELETE_DESTINATION_ACCOUNT)), ("idle.1", Deviation::MoveLease)],
+        acts: &[LEAVE_SHARED],
+        begin: two_destinations,
+        ..PLAIN
+    },
+    Scene {
+        name: "labels",
+        about: "one resource with two destinations, whose account of one asks for a label of the namespace",
+        acts: &[RELABEL_NAMESPACE],
+        begin: labelled_destination,
+        ..PLAIN
+    },
+    Scene {
+        name: "account-of-another-team",
+        about: "the AwsAccount of a destination is deleted and then the resource, and another team has an AwsAccount for the same account",
+        opening: &[
+            ("idle.2", Deviation::Act(&DELETE_DESTINATION_ACCOUNT)),
+            ("idle.2", Deviation::Act(&DELETE)),
+        ],
+        begin: account_of_another_team,
+        ..PLAIN
+    },
+    Scene {
         name: "lease",
         about: "two operators, of which one leads",
         standby: true,
@@ -311,6 +359,15 @@ pub const SCENES: [Scene; 28] = [
         ..PLAIN
     },
     Scene {
+        name: "elder-forbidden",
+        about: "one resource, and an older one that owns the source of both until the administrator forbids it",
+        resources: &["elder", "orders"],
+        opening: &[("idle.1", Deviation::Act(&ALLOW_ELDER))],
+        acts: &[FORBID_ELDER],
+        begin: rivals,
+        ..PLAIN
+    },
+    Scene {
         name: "canary",
         denies_kubernetes: true,
         about: "one resource that asks for canaries, under an AwsAccount that allows them, and two operators, of which one leads",
@@ -339,6 +396,21 @@ pub const SCENES: [Scene; 28] = [
         opening: &[("orders/SetStatus.4", Deviation::Act(&OBSERVE))],
         acts: &[DELETE],
         begin: canary,
+        ..PLAIN
+    },
+    Scene {
+        name: "canary-abroad",
+        about: "one resource that sends canaries into two buckets, one of them in another account",
+        enough: 6,
+        acts: &[
+            MOVE_HOME,
+            FORBID_CANARIES_ABROAD,
+            SUSPEND_VERSIONING,
+            STRIP,
+            DELETE,
+            DELETE_DESTINATION_ACCOUNT,
+        ],
+        begin: canary_abroad,
         ..PLAIN
     },
     Scene {
@@ -377,6 +449,23 @@ pub const SCENES: [Scene; 28] = [
             backfills::FORBID,
         ],
         begin: backfills::approval,
+        ..BACKFILL
+    },
+    Scene {
+        name: "backfill-moved",
+        about: "one backfill whose job waits for approval, which the user gives after the replication has got another source",
+        opening: &[
+            ("idle.5", Deviation::Act(&backfills::MOVE_PARENT)),
+            ("idle.5", Deviation::Act(&backfills::APPROVE)),
+        ],
+        acts: &[backfills::CANCEL],
+        begin: backfills::approval,
+        ..BACKFILL
+    },
+    Scene {
+        name: "backfill-role",
+        about: "one backfill whose role someone hands to another cluster",
+        acts: &[backfills::RETAG_ROLE],
         ..BACKFILL
     },
     // One operator: two at once are more than a search of jobs alone can distinguish.

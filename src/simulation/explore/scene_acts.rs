@@ -568,3 +568,38 @@ pub(super) const EDIT_STATEMENTS: Act = Act {
         true
     },
 };
+
+pub(super) const MOVE_HOME: Act = Act {
+    name: "moves-home",
+    sentence: "The user sends the replicas of data/orders to bucket archive instead of bucket replicas",
+    budget: Budget::SpecChanges,
+    effect: |_, server| {
+        edit_spec(server, |spec| spec["rules"][0]["destination"] = json!({"bucket": "archive"}))
+    },
+};
+
+pub(super) const FORBID_CANARIES_ABROAD: Act = Act {
+    name: "forbids-canaries-abroad",
+    sentence: "The administrator allows no canaries under AwsAccount dr any more",
+    budget: Budget::Administrators,
+    effect: |_, server| {
+        let name = ObjectName::account("dr");
+        let allowed =
+            server.objects.get(&name).is_some_and(|object| object["spec"]["allow"] == json!(["Canary"]));
+        server.edit(&name, |object| object["spec"]["allow"] = json!([]));
+        allowed
+    },
+};
+
+pub(super) const FORBID_ELDER: Act = Act {
+    name: "forbids-elder",
+    sentence: "The administrator takes the source orders out of AwsAccount other",
+    budget: Budget::Administrators,
+    effect: |_, server| {
+        let name = ObjectName::account("other");
+        let allowed =
+            server.objects.get(&name).is_some_and(|object| object["spec"]["sources"] == json!(["orders"]));
+        server.edit(&name, |object| object["spec"]["sources"] = json!(["invoices"]));
+        allowed
+    },
+};

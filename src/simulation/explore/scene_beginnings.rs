@@ -2,9 +2,11 @@
 //!
 //! In: nothing. Out: both, as `scene.rs` names them for a scene. The beginnings of backfills are in `backfills.rs`.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use crate::api::Switch;
+use crate::api::{DEFAULT_CANARY_PREFIX, Switch};
 use crate::replication::observed::VersioningStatus;
 use crate::replication::{Configuration, Rule, RuleDestination, RuleFilter};
 use crate::simulation::api_server::{ApiServer, ObjectName};
@@ -55,7 +57,40 @@ pub(super) fn canary() -> (World, ApiServer) {
     (buckets(), server)
 }
 
-pub(super) fn foreign_tags() -> std::collections::BTreeMap<String, String> {
+/// Canaries into two buckets, one of them in another account. In each folder of canaries there is an object of someone else.
+pub(super) fn canary_abroad() -> (World, ApiServer) {
+    let (mut world, mut server) = two_destinations();
+    for name in ["default", "dr"] {
+        server.edit(&ObjectName::account(name), |object| object["spec"]["allow"] = json!(["Canary"]));
+    }
+    let resource = ObjectName::replication("data", "orders");
+    server.edit(&resource, |object| object["spec"]["health"] = json!({"canary": {"interval": "24h"}}));
+    let uid = server.objects.get(&resource).and_then(|object| object["metadata"]["uid"].as_str());
+    let theirs = format!("{DEFAULT_CANARY_PREFIX}{}/theirs", uid.unwrap_or_default());
+    for bucket in world.buckets.values_mut() {
+        bucket.objects.add(&theirs, BTreeMap::new(), None);
+    }
+    (world, server)
+}
+
+/// The `AwsAccount` of a destination asks for a label of the namespace.
+pub(super) fn labelled_destination() -> (World, ApiServer) {
+    let (world, mut server) = two_destinations();
+    let labels = json!({"matchLabels": {"team": "a"}});
+    server.edit(&ObjectName::account("dr"), |object| object["spec"]["namespaces"] = labels);
+    (world, server)
+}
+
+/// A second `AwsAccount` of the account of a destination, which allows another namespace and other buckets.
+pub(super) fn account_of_another_team() -> (World, ApiServer) {
+    let (world, mut server) = two_destinations();
+    let other = json!({"accountId": THERE, "namespaces": {"matchNames": ["shop"]}, "destinations": ["shop"],
+        "assumeRole": {"arn": format!("arn:aws:iam::{THERE}:role/operator")}});
+    server.create(&ObjectName::account("dr-of-shop"), other, 0);
+    (world, server)
+}
+
+pub(super) fn foreign_tags() -> BTreeMap<String, String> {
     let tag = |key: &str, value: &str| (format!("s3replication.dev/{key}"), value.to_owned());
     [
         tag("cluster", "another-cluster"),

@@ -14,7 +14,7 @@ use crate::mutants::{self, Mutant};
 const LIMITS: SearchLimits = SearchLimits { seed: 0, depth: 1, runs: u64::MAX, time: Duration::MAX };
 
 /// The shortest trace that finds each mutant; the opening of its scene does not count.
-const FOUND_BY: [(Mutant, &str); 48] = [
+const FOUND_BY: [(Mutant, &str); 65] = [
     (
         Mutant::NoLiveGet,
         "moved-back; idle.2 edits-destination; idle.4 edits-destination-back; orders/PutReplication(orders).3 deletes; orders/PutReplication(orders).3 moves-lease",
@@ -86,6 +86,26 @@ const FOUND_BY: [(Mutant, &str); 48] = [
     (
         Mutant::ApprovalNotAuthorized,
         "backfill-approval; idle.5 approves; orders-november/DescribeJob.3 forbids-backfills",
+    ),
+    (Mutant::LostCanaryNotSearched, "canary-abroad; orders/PutCanary(orders).1 loses-answer"),
+    (Mutant::CanaryDoubled, "canary-abroad; orders/ReadReplicationStatus(orders).1 fails"),
+    (Mutant::CanaryWithoutFinalizer, "canary-abroad; orders/SetStatus.1 strips-finalizer"),
+    (Mutant::NeighboursDeleted, "canary-abroad"),
+    (Mutant::FailedCanaryNotListed, "canary-abroad; orders/Live.2 suspends-versioning"),
+    (Mutant::FormerDestinationUnreached, "canary-abroad; orders/Observe.2 moves-home"),
+    (Mutant::DestinationNotAsked, "canary-abroad; idle.1 forbids-canaries-abroad"),
+    (Mutant::GoneAccountBelieved, "account-gone; idle.1 deletes-destination-account; idle.1 moves-lease"),
+    (Mutant::NoLiveGetOfDestinations, "account-gone; idle.1 deletes-destination-account; idle.1 moves-lease"),
+    (Mutant::DestinationLabelsIgnored, "labels; idle.1 relabels-namespace"),
+    (Mutant::StandInNotAsked, "account-of-another-team; idle.2 deletes-destination-account; idle.2 deletes"),
+    (Mutant::SuccessorNotNoticed, "elder-forbidden; idle.1 allows-elder; idle.1 forbids-elder"),
+    (Mutant::TurnIgnored, "backfill-queue; orders-november/Connect.2 switches-to-1"),
+    (Mutant::CancelledJobStarted, "backfill-moved; idle.5 moves-replication; idle.5 approves"),
+    (Mutant::OtherSourceApproved, "backfill-moved; idle.5 moves-replication; idle.5 approves"),
+    (Mutant::ForeignJobRoleDeleted, "backfill-role; orders-november/Live.3 retags-job-role"),
+    (
+        Mutant::LostAnswerForgotten,
+        "role-unanswered; orders/CreateRole(orders-role).1 loses-answer; idle.2 deletes; orders/ObserveForDeletion.1 answers-stale",
     ),
 ];
 
@@ -376,6 +396,34 @@ fn a_canary_is_deleted_only_for_a_resource_that_is_still_the_one_that_was_checke
         for at in ["NamespaceLabels.7", "Observe.2", "ReadReplicationStatus(orders).2", "Live.2"] {
             assert_holds(&format!("canary; orders/{at} {act}"));
         }
+    }
+}
+
+/// AWS may have made what it did not answer, and may not show it yet.
+#[test]
+fn after_a_write_without_an_answer_no_state_from_before_it_is_believed() {
+    for lost in ["orders/CreateRole(orders-role).1", "orders/PutReplication(orders).1"] {
+        assert_holds(&format!(
+            "one-account; {lost} loses-answer; idle.2 deletes; orders/ObserveForDeletion.1 answers-stale"
+        ));
+    }
+    for lost in ["orders/PutReplication(orders).2", "orders/PutRolePolicy(orders-role).3"] {
+        assert_holds(&format!(
+            "moved; idle.2 edits-destination; {lost} loses-answer; idle.3 edits-destination-back; orders/Observe.3 answers-stale"
+        ));
+    }
+    assert_holds(
+        "renamed; idle.2 renames-role; orders/DeleteRolePolicy(orders-role).1 loses-answer; idle.3 renames-role-back; orders/Observe.3 answers-stale",
+    );
+}
+
+/// Of a destination that the spec no longer names, the administrators may have taken the `AwsAccount` away.
+#[test]
+fn a_former_destination_that_cannot_be_listed_keeps_no_canary_in_the_present_one() {
+    assert_holds("canary-abroad; orders/Observe.2 moves-home; orders/Connect.4 deletes-destination-account");
+    let gone = "canary-abroad; idle.2 deletes-destination-account";
+    for moved in ["idle.2", "idle.3", "idle.4"] {
+        assert_holds(&format!("{gone}; {moved} moves-home"));
     }
 }
 

@@ -190,6 +190,7 @@ async fn go_on<C: Cloud, K: Cluster>(
         Err(_) => return Ok(Some(canaries.failed())),
     };
     let named = places.iter().filter_map(|place| place.bucket.account_ref.as_ref());
+    let named = named.filter(|_| !is_on(Mutant::FormerDestinationUnreached));
     for name in named.filter(|name| !accounts.destinations.contains_key(*name)).collect::<BTreeSet<_>>() {
         if let Ok(Some(account)) = cx.index.account(name) {
             // A failure delays nothing: the status keeps the places that could not be cleaned.

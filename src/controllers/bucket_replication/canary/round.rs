@@ -22,7 +22,7 @@ use crate::controllers::bucket_replication::stop::Stop;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster};
 use crate::replication::health::canary::flight::{Flight, Move};
-use crate::replication::health::canary::{CanaryPlace, HeldVersion, leftovers, place};
+use crate::replication::health::canary::{CanaryPlace, HeldVersion, VersionAt, leftovers, place};
 use crate::replication::observed::Read;
 use crate::replication::{Accounts, BucketAddress, Failure, FailureClass};
 
@@ -204,8 +204,17 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
                     if !(self.cx.may_begin)() {
                         return Ok((true, false));
                     }
-                    let result = self.cx.cloud.delete_version(self.clients, &version).await;
-                    result.map(|()| flight.deleted(&version))
+                    match self.cx.cloud.delete_version(self.clients, &version).await {
+                        Ok(()) => {
+                            flight.deleted(&version);
+                            Ok(())
+                        }
+                        Err(failure) if self.is_out_of_reach(&version.bucket.name, &failure) => {
+                            self.leave(flight, &version, &failure);
+                            Ok(())
+                        }
+                        Err(failure) => Err(failure),
+                    }
                 }
             };
             if let Err(failure) = result {
@@ -220,14 +229,38 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         }
     }
 
+    /// Whether the operator may no longer act in a bucket that the spec no longer names. It holds nothing up: the status
+    /// keeps the place, and the next sweep tries it again.
+    fn is_out_of_reach(&self, bucket: &str, failure: &Failure) -> bool {
+        failure.class == FailureClass::Denied && !self.is_current(bucket)
+    }
+
+    /// Leaves a replica in a bucket that is out of reach.
+    fn leave(&mut self, flight: &mut Flight, version: &VersionAt, failure: &Failure) {
+        self.log("delete a canary", failure);
+        let is_there =
+            |place: &&CanaryPlace| place.folder == flight.folder && place.bucket.name == version.bucket.name;
+        self.canaries.unlisted.extend(self.places.iter().filter(is_there).cloned());
+        flight.deleted(version);
+    }
+
     /// Lists the replicas of a canary that ended, which shows what it proves.
-    async fn list_replicas(&self, flight: &mut Flight) -> Read<()> {
+    async fn list_replicas(&mut self, flight: &mut Flight) -> Read<()> {
         let source = self.source().map(|source| source.name);
         let folder = self.places.iter().filter(|place| place.folder == flight.folder);
         let abroad = folder.filter(|place| Some(&place.bucket.name) != source.as_ref()).cloned().collect();
-        let listed = self.list(abroad, Some(&flight.key)).await;
-        let listed = listed.into_iter().map(|(place, versions)| Ok((place, versions?)));
-        flight.listed(&listed.collect::<Read<Vec<_>>>()?);
+        let mut found = Vec::new();
+        for (place, versions) in self.list(abroad, Some(&flight.key)).await {
+            match versions {
+                Ok(versions) => found.push((place, versions)),
+                Err(failure) if self.is_out_of_reach(&place.bucket.name, &failure) => {
+                    self.log("list the replicas of a canary", &failure);
+                    self.canaries.unlisted.insert(place);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        flight.listed(&found);
         self.cx.evidence.with(&self.resource.target.key.uid, |held| evidence::ended(held, flight));
         Ok(())
     }

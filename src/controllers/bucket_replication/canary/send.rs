@@ -71,7 +71,8 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
                 .iter()
                 .any(|flight| key::is_of_rule(&flight.key, &probe.folder, &probe.rule))
         };
-        let due: Vec<Probe> = planned.probes.iter().filter(|probe| !is_under_way(probe)).cloned().collect();
+        let is_due = |probe: &&Probe| !is_under_way(probe) || is_on(Mutant::CanaryDoubled);
+        let due: Vec<Probe> = planned.probes.iter().filter(is_due).cloned().collect();
         let mut answered = true;
         if !due.is_empty() {
             self.confirm_live().await?;
@@ -139,7 +140,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
     /// the finalizer, a deletion of the object would leave a canary behind.
     async fn confirm_live(&self) -> Result<(), Stop> {
         let live = self.require_live().await?;
-        match Finalizers::of(&live).contains(FINALIZER) {
+        match Finalizers::of(&live).contains(FINALIZER) || is_on(Mutant::CanaryWithoutFinalizer) {
             true => Ok(()),
             false => Err(Stop::Outdated),
         }
@@ -174,7 +175,9 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
             Err(failure) => {
                 self.log("write a canary", &failure);
                 // Without an answer it may be there all the same.
-                self.canaries.swept_at = None;
+                if !is_on(Mutant::LostCanaryNotSearched) {
+                    self.canaries.swept_at = None;
+                }
                 if matches!(failure.class, FailureClass::Denied | FailureClass::Invalid) {
                     let why = failure.message();
                     self.cx.evidence.with(uid, |held| evidence::refused(held, &probe.arrivals, &why));

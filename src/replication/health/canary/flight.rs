@@ -178,7 +178,14 @@ impl Flight {
         let Phase::Waiting(version) = &self.phase else { return true };
         let Some(ending) = judge(status, self.age(now)) else { return false };
         self.ending = Some((ending, now));
-        self.phase = Phase::Ended((ending != CanaryEnding::Vanished).then(|| version.clone()));
+        let at_source = version.clone();
+        self.phase = match ending {
+            CanaryEnding::Failed if is_on(Mutant::FailedCanaryNotListed) => {
+                Phase::Removing([at_source].into())
+            }
+            CanaryEnding::Vanished => Phase::Ended(None),
+            _ => Phase::Ended(Some(at_source)),
+        };
         true
     }
 

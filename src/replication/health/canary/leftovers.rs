@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use crate::mutants::{Mutant, is_on};
 use crate::replication::health::canary::key;
 use crate::replication::health::canary::object::{HeldVersion, VersionAt};
 use crate::replication::health::canary::place::CanaryPlace;
@@ -25,7 +26,10 @@ pub struct Leftover {
 pub fn leftovers(listed: &[(CanaryPlace, Vec<HeldVersion>)], source: &str) -> Vec<Leftover> {
     let mut found: BTreeMap<&str, Leftover> = BTreeMap::new();
     for (place, versions) in listed {
-        for held in versions.iter().filter(|held| key::is_canary(&held.key, &place.folder)) {
+        let is_canary = |held: &&HeldVersion| {
+            key::is_canary(&held.key, &place.folder) || is_on(Mutant::NeighboursDeleted)
+        };
+        for held in versions.iter().filter(is_canary) {
             let leftover = found.entry(&held.key).or_insert_with(|| Leftover {
                 folder: place.folder.clone(),
                 key: held.key.clone(),

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::api::{Activity, Destination, ReplicationRule};
+use crate::mutants::{Mutant, is_on};
 use crate::replication::authorize::accounts::{Account, Accounts};
 use crate::replication::health::canary::facts::{BucketFacts, CanaryFacts};
 use crate::replication::health::canary::probe::{Probe, Probes};
@@ -29,6 +30,7 @@ pub fn require_allowed(probe: &Probe, permissions: Permissions<'_>) -> Result<()
     require_activity(source)?;
     require_identities(probe, rules, account_id)?;
     let named = destinations(probe, rules).filter_map(|to| to.account_ref.as_ref());
+    let named = named.filter(|_| !is_on(Mutant::DestinationNotAsked));
     named.filter_map(|name| accounts.destinations.get(name)).try_for_each(require_activity)
 }
 

@@ -115,6 +115,16 @@ impl Run {
         if !leads {
             found.push(violated(Property::Lease, format!("the former leader wants to {call}")));
         }
+        if *call == Call::UpdateJob(JobUpdate::Confirm)
+            && let Some(parent) = self.parent()
+            && let source = format!("arn:aws:s3:::{}\"", parent.spec.source.bucket)
+            && self.jobs_of(&check.facts.uid).iter().any(|(_, job)| !job.request.contains(&source))
+        {
+            found.push(violated(
+                Property::Permission,
+                format!("the operator wants to {call} of a job for another source"),
+            ));
+        }
         if *call == Call::CreateJob {
             let kept = self.backfill(name).is_some_and(|object| object["status"]["token"].is_string());
             if !kept {
@@ -211,6 +221,10 @@ impl Run {
         if jobs.iter().any(|(_, job)| waits(job)) && !ended && self.may_not_begin() {
             return None;
         }
+        // The job of a role that someone took is a matter for a person.
+        if self.backfill_reason(name).is_some_and(|(reason, _)| reason == "ForeignRole") {
+            return None;
+        }
         if let Some((id, job)) = jobs.iter().find(|(_, job)| !JobState::of(&job.state).is_final()) {
             return left(format!("job {id} of data/{name} is still {}, and nobody follows it", job.state));
         }
@@ -237,7 +251,9 @@ impl Run {
             let parent = server.objects.get(&ObjectName::replication(NAMESPACE, PARENT));
             let account = server.objects.get(&ObjectName::account("default"));
             let suspended = parent.is_none_or(|parent| {
-                parent["spec"]["suspend"] == true || !parent["metadata"]["deletionTimestamp"].is_null()
+                parent["spec"]["suspend"] == true
+                    || parent["spec"]["source"]["bucket"] != "orders"
+                    || !parent["metadata"]["deletionTimestamp"].is_null()
             });
             suspended
                 || account.is_none_or(|account| account["spec"]["allow"] != serde_json::json!(["Backfill"]))

@@ -2,7 +2,7 @@
 //!
 //! In: a run, and which check goes on. Out: the run at the next decision point.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -194,7 +194,8 @@ impl Run {
         }
         let waits = result.is_ok() && after.is_none() && !check.stale;
         // A canary in place of an equal one changes no state, and is on its way all the same.
-        let sent = check.facts.wrote && canary_left(&self.cloud.snapshot(), &check.facts.uid).is_some();
+        let sent = check.facts.wrote
+            && canary_left(&self.cloud.snapshot(), &check.facts.uid, &BTreeSet::new()).is_some();
         // The operator tries a denied read again and again.
         let sent = sent && self.denied.is_empty();
         let sent = sent || (self.backfill_at(check.resource).is_some() && self.jobs_go_on());
@@ -433,6 +434,9 @@ fn note_answer(
             if !now.is_there {
                 facts.live = Some(now);
             }
+        }
+        Call::ReadRole(_) if check.facts.name.kind == "ReplicationBackfill" => {
+            check.facts.seen = Some(cloud.snapshot());
         }
         // The operator cannot know what an answer from before the last write hides.
         Call::Observe | Call::ObserveForDeletion => {

@@ -4,9 +4,13 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use crate::api::{BucketReplication, ManagementPolicy};
 use crate::iam::bucket_policy;
-use crate::simulation::api_server::ObjectName;
+use crate::simulation::api_server::{ApiServer, ObjectName};
+use crate::simulation::explore::act::HERE;
+use crate::simulation::explore::budget::Budget;
 use crate::simulation::explore::properties::{
     Property, Violation, canary_left, has_sid, is_owned, refers_to, statements, violated,
 };
@@ -151,8 +155,37 @@ impl Run {
         };
         let world = self.cloud.snapshot();
         let mut uids = self.uids_to_answer_for(name);
-        let left = uids.find_map(|uid| canary_left(&world, uid)).filter(|_| !forbidden)?;
+        let out_of_reach = self.out_of_reach(name, &world);
+        let left = uids.find_map(|uid| canary_left(&world, uid, &out_of_reach)).filter(|_| !forbidden)?;
         Some(violated(Property::Canary, format!("{left} is left of data/{name}")))
+    }
+
+    /// The buckets in which the status of a resource remembers canaries, and in whose accounts no `AwsAccount` lets the
+    /// operator act any more. A former destination that was out of reach for a while is listed again with the next canary.
+    fn out_of_reach(&self, name: &str, world: &World) -> BTreeSet<String> {
+        let was_denied = self.left.get(&Budget::Denials) == Some(&0);
+        let is_remembered = |object: &Value, bucket: &str| {
+            let held = object["status"]["canaryPlaces"].as_array();
+            held.is_some_and(|held| held.iter().any(|held| held["bucket"] == bucket))
+        };
+        let is_former = |object: &Value, bucket: &str| {
+            let rules = object["spec"]["rules"].as_array();
+            !rules.is_some_and(|rules| rules.iter().any(|rule| rule["destination"]["bucket"] == bucket))
+        };
+        let is_open = |server: &ApiServer, account_id: &str| {
+            let mut accounts = server.objects.iter().filter(|(name, _)| name.kind == "AwsAccount");
+            account_id == HERE || accounts.any(|(_, account)| account["spec"]["accountId"] == account_id)
+        };
+        let buckets = world.buckets.iter();
+        self.cluster.with(|server| {
+            let object = server.objects.get(&ObjectName::replication(NAMESPACE, name));
+            let Some(object) = object else { return BTreeSet::new() };
+            let left = buckets.filter(|(name, bucket)| {
+                let is_closed = !is_open(server, &bucket.account_id);
+                is_remembered(object, name) && (is_closed || (was_denied && is_former(object, name)))
+            });
+            left.map(|(name, _)| name.clone()).collect()
+        })
     }
 
     /// Remains in AWS of a resource that is gone, and of those that had its name before.

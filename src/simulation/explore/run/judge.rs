@@ -9,10 +9,12 @@ use std::sync::atomic::Ordering;
 use serde_json::Value;
 
 use crate::api::{BucketReplication, ManagementPolicy};
+use crate::replication::BucketAddress;
+use crate::replication::health::canary::CanaryObject;
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::explore::properties::{
-    Need, Property, Violation, adopts, forbidden, forbids, has_sid, is_owned, lacks, leaves_aws_alone,
-    owner_before, statements, violated,
+    CANARY, Need, Property, Violation, adopts, forbidden, forbids, has_sid, is_allowed_destination, is_owned,
+    lacks, leaves_aws_alone, owner_before, statements, violated,
 };
 use crate::simulation::explore::run::{Check, Facts, Live, PolicyWrite, Run, Writer};
 use crate::simulation::hook::Call;
@@ -62,11 +64,21 @@ impl Run {
         let facts = &check.facts;
         let resource = self.scene.resources.get(check.resource).copied().unwrap_or_default();
         let mut found = Vec::new();
-        if !facts.deletes
-            && let Call::DeleteVersion(object) = call
-            && self.cloud.snapshot().is_pending(object)
+        found.extend(self.faults_about_canaries(facts, call));
+        if facts.deletes
+            && !facts.overtaken
+            && let Call::WriteBucketPolicy(BucketAddress {
+                name, account_id, account_ref: Some(account), ..
+            }) = call
+            && self.cluster.with(|server| {
+                !server.objects.contains_key(&ObjectName::account(account))
+                    && !is_allowed_destination(server, account_id, name)
+            })
         {
-            found.push((Property::CanaryEnd, format!("the operator wants to {call}, which is pending")));
+            found.push((
+                Property::Widening,
+                format!("the operator wants to {call}, which no AwsAccount allows"),
+            ));
         }
         let begun = match call {
             Call::WriteBucketPolicy(bucket) => facts.policy_writes.get(&bucket.name),
@@ -80,15 +92,59 @@ impl Run {
         if !facts.deletes && !begun.is_some_and(|begun| begun.permitted) {
             found.extend(self.faults_of_permission(facts, call));
         }
-        if matches!(call, Call::PutCanary(_))
-            && let Some(why) = self.cluster.with(|server| forbids(server, &facts.object, "Canary"))
-        {
-            found.push((Property::Permission, format!("the operator wants to {call} although {why}")));
-        }
         if !leads && !matches!(call, Call::WriteBucketPolicy(_)) {
             found.push((Property::Lease, format!("the former leader wants to {call}")));
         }
         found
+    }
+
+    /// The properties that a write or a deletion of a canary breaks.
+    fn faults_about_canaries(&self, facts: &Facts, call: &Call) -> Vec<(Property, String)> {
+        let mut found = Vec::new();
+        match call {
+            Call::DeleteVersion(object) => {
+                if !object.key.rsplit('/').next().is_some_and(|name| name.starts_with(CANARY)) {
+                    found.push((
+                        Property::Foreign,
+                        format!("the operator wants to {call}, which is no canary: {}", object.key),
+                    ));
+                }
+                if !facts.deletes && self.cloud.snapshot().is_pending(object) {
+                    found.push((
+                        Property::CanaryEnd,
+                        format!("the operator wants to {call}, which is pending"),
+                    ));
+                }
+            }
+            Call::PutCanary(object) => {
+                if let Some(why) = self.cluster.with(|server| forbids(server, &facts.object, "Canary")) {
+                    found
+                        .push((Property::Permission, format!("the operator wants to {call} although {why}")));
+                }
+                if self.is_on_its_way(object) {
+                    found.push((
+                        Property::Canary,
+                        format!("the operator wants to {call} although one is on its way"),
+                    ));
+                }
+                if facts.live.is_some_and(|live| !live.has_finalizer) {
+                    found.push((
+                        Property::Remembering,
+                        format!("the operator wants to {call} for an object without the finalizer"),
+                    ));
+                }
+            }
+            _ => {}
+        }
+        found
+    }
+
+    /// Whether the source holds a canary of the same rule. Its key ends with the time.
+    fn is_on_its_way(&self, canary: &CanaryObject) -> bool {
+        let rule = canary.key.rsplit_once('-').map_or(canary.key.as_str(), |(rule, _)| rule);
+        let world = self.cloud.snapshot();
+        let held = world.buckets.get(&canary.bucket.name);
+        held.is_some_and(|held| held.objects.versions.iter().any(|version| version.key.starts_with(rule)))
     }
 
     /// The state of the object of a check as the operator knows it, from the last answer of the API server and the
@@ -108,6 +164,7 @@ impl Run {
             is_there: asked.is_there && shown.is_some(),
             is_deleted: asked.is_deleted
                 || shown.as_ref().is_some_and(|shown| shown.metadata.deletion_timestamp.is_some()),
+            has_finalizer: asked.has_finalizer,
             is_observed: (asked.is_observed && !facts.deletes) || shown.as_ref().is_some_and(is_observed),
         }
     }

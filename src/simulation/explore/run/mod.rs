@@ -26,9 +26,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::api::BucketReplication;
+use crate::api::{BucketReplication, FINALIZER};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::clock::SimulatedClock;
@@ -144,6 +144,7 @@ struct PolicyWrite {
 struct Live {
     is_there: bool,
     is_deleted: bool,
+    has_finalizer: bool,
     /// The operator may only observe.
     is_observed: bool,
 }
@@ -158,6 +159,11 @@ impl Live {
         Live {
             is_there: object.is_some(),
             is_deleted: object.is_some_and(|object| !object["metadata"]["deletionTimestamp"].is_null()),
+            has_finalizer: object.is_some_and(|object| {
+                object["metadata"]["finalizers"]
+                    .as_array()
+                    .is_some_and(|held| held.contains(&json!(FINALIZER)))
+            }),
             is_observed: object.is_some_and(is_observed),
         }
     }
