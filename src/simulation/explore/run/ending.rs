@@ -161,9 +161,10 @@ impl Run {
     }
 
     /// The buckets in which the status of a resource remembers canaries, and in whose accounts no `AwsAccount` lets the
-    /// operator act any more. A former destination that was out of reach for a while is listed again with the next canary.
+    /// operator act any more. A former destination that was out of reach for a moment is listed again with the next canary.
     fn out_of_reach(&self, name: &str, world: &World) -> BTreeSet<String> {
-        let was_denied = self.left.get(&Budget::Denials) == Some(&0);
+        let may_be_missed = [Budget::Denials, Budget::Failures, Budget::LostAnswers];
+        let was_missed = may_be_missed.iter().any(|budget| self.left.get(budget) == Some(&0));
         let is_remembered = |object: &Value, bucket: &str| {
             let held = object["status"]["canaryPlaces"].as_array();
             held.is_some_and(|held| held.iter().any(|held| held["bucket"] == bucket))
@@ -182,7 +183,7 @@ impl Run {
             let Some(object) = object else { return BTreeSet::new() };
             let left = buckets.filter(|(name, bucket)| {
                 let is_closed = !is_open(server, &bucket.account_id);
-                is_remembered(object, name) && (is_closed || (was_denied && is_former(object, name)))
+                is_remembered(object, name) && (is_closed || (was_missed && is_former(object, name)))
             });
             left.map(|(name, _)| name.clone()).collect()
         })
