@@ -17,7 +17,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use tokio::sync::watch;
 
 /// How often readiness is checked.
@@ -200,23 +200,20 @@ impl Process {
         control.take();
     }
 
-    /// Waits for the end of the program, without blocking the runtime.
+    /// Waits for the end of the program, without blocking the runtime. Returns its exit code.
+    ///
+    /// # Errors
+    /// If it has not ended within the deadline; the message quotes the end of its log.
     pub async fn wait(&self, deadline: Duration) -> Result<i32> {
         let mut exited = self.exited.clone();
         let code = tokio::time::timeout(deadline, exited.wait_for(Option::is_some))
             .await
-            .map_err(|_| {
-                anyhow!(
-                    "{} had not ended after {deadline:?}; its log ends:\n{}",
-                    self.name,
-                    self.log_tail(20)
-                )
-            })?
+            .map_err(|_| self.failure(&format!("had not ended after {deadline:?}")))?
             .map_err(|_| anyhow!("the watch over {} was lost", self.name))?;
         Ok(code.unwrap_or(-1))
     }
 
-    /// Waits for the end of the program, blocking the thread.
+    /// Waits for the end of the program, however long that takes, blocking the thread.
     pub fn wait_blocking(&self) -> i32 {
         loop {
             if let Some(code) = self.exit_code() {
@@ -226,31 +223,49 @@ impl Process {
         }
     }
 
-    /// Waits until `ready` returns true. Fails immediately if the program has ended.
-    pub fn wait_ready(&self, deadline: Duration, mut ready: impl FnMut() -> bool) -> Result<()> {
+    /// Waits for the end of the program, blocking the thread. Returns its exit code.
+    ///
+    /// # Errors
+    /// If it has not ended within the deadline; the message quotes the end of its log.
+    pub fn wait_ended(&self, deadline: Duration) -> Result<i32> {
         let start = Instant::now();
         loop {
-            if ready() {
-                return Ok(());
-            }
             if let Some(code) = self.exit_code() {
-                bail!(
-                    "{} ended with code {code} before it was ready; its log ends:\n{}\n(all of it: {})",
-                    self.name,
-                    self.log_tail(20),
-                    self.log.display()
-                );
+                return Ok(code);
             }
             if start.elapsed() > deadline {
-                bail!(
-                    "{} was not ready after {deadline:?}; its log ends:\n{}\n(all of it: {})",
-                    self.name,
-                    self.log_tail(20),
-                    self.log.display()
-                );
+                return Err(self.failure(&format!("had not ended after {deadline:?}")));
             }
             thread::sleep(POLL);
         }
+    }
+
+    /// Waits until `ready` returns true.
+    ///
+    /// # Errors
+    /// If the program has ended and is not ready, without waiting for the deadline, or if the deadline passes. The
+    /// message quotes the end of its log.
+    pub fn wait_ready(&self, deadline: Duration, mut ready: impl FnMut() -> bool) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            // Read first: a program may do the last thing that it is waited for, and end, between the two questions.
+            let ended = self.exit_code();
+            if ready() {
+                return Ok(());
+            }
+            if let Some(code) = ended {
+                return Err(self.failure(&format!("ended with code {code} before it was ready")));
+            }
+            if start.elapsed() > deadline {
+                return Err(self.failure(&format!("was not ready after {deadline:?}")));
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    fn failure(&self, what: &str) -> anyhow::Error {
+        let (name, log) = (&self.name, self.log.display());
+        anyhow!("{name} {what}; its log ends:\n{}\n(all of it: {log})", self.log_tail(20))
     }
 
     /// Whether the program ended because another process had its port.
@@ -345,6 +360,33 @@ mod tests {
         let process = sh("exec sleep 60").start().unwrap();
         process.signal("KILL");
         assert_eq!(process.wait_blocking(), 128 + 9);
+    }
+
+    #[test]
+    fn a_program_that_gets_ready_and_ends_between_two_questions_was_ready() {
+        let dir = crate::paths::data_dir("ready").unwrap();
+        let asked = dir.join("asked");
+        let process = sh(&format!("until [ -e '{}' ]; do sleep 0.02; done", asked.display()))
+            .data(&dir)
+            .start()
+            .unwrap();
+        let mut was_asked = false;
+        let ready = process.wait_ready(Duration::from_secs(60), || {
+            let before = std::mem::replace(&mut was_asked, true);
+            if !before {
+                fs::write(&asked, "").unwrap();
+                process.wait_blocking();
+            }
+            before
+        });
+        ready.unwrap();
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_is_named() {
+        let process = sh("exec sleep 60").start().unwrap();
+        let error = process.wait_ended(Duration::from_millis(50)).unwrap_err().to_string();
+        assert!(error.starts_with("sh had not ended after 50ms"), "{error}");
     }
 
     #[test]

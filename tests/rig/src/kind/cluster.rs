@@ -96,6 +96,6 @@ impl OwnCluster {
     /// Deletes it and waits for that.
     pub fn delete(self) -> Result<()> {
         self.process.close();
-        self.process.wait_ready(DELETE, || self.process.exit_code().is_some())
+        self.process.wait_ended(DELETE).map(drop)
     }
 }

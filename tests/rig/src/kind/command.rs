@@ -16,10 +16,13 @@ use crate::process::Spec;
 /// If it fails or exceeds the deadline; the message quotes the end of its output.
 pub(super) fn run(what: &str, spec: Spec, deadline: Duration) -> Result<String> {
     let process = spec.start()?;
-    process.wait_ready(deadline, || process.exit_code() == Some(0))?;
-    match process.exit_code() {
-        Some(0) => Ok(process.log()),
-        code => bail!("{what} ended with {code:?}"),
+    match process.wait_ended(deadline)? {
+        0 => Ok(process.log()),
+        code => bail!(
+            "{what} ended with code {code}; its log ends:\n{}\n(all of it: {})",
+            process.log_tail(20),
+            process.log_path().display()
+        ),
     }
 }
 
@@ -82,6 +85,6 @@ mod tests {
     #[test]
     fn one_that_does_not_end_is_ended() {
         let error = run("it", sh("exec sleep 60"), Duration::from_millis(200)).unwrap_err();
-        assert!(error.to_string().contains("not ready after"), "{error}");
+        assert!(error.to_string().contains("had not ended after"), "{error}");
     }
 }

@@ -105,7 +105,7 @@ impl Engine {
     pub fn stop(mut self) -> Result<()> {
         self.leave()?;
         self.process.close();
-        self.process.wait_ready(GRACE * 2, || self.process.exit_code().is_some())
+        self.process.wait_ended(GRACE * 2).map(drop)
     }
 
     fn leave(&mut self) -> Result<()> {

@@ -273,7 +273,7 @@ fn import(images: &[ControlPlaneImage], ctr: impl Fn(&[&str]) -> Spec) -> Result
 
 fn end(process: &Process) -> Result<()> {
     process.close();
-    process.wait_ready(DEADLINE, || process.exit_code().is_some())
+    process.wait_ended(DEADLINE).map(drop)
 }
 
 fn work_dir(scratch: &Path, name: &str) -> Result<PathBuf> {
