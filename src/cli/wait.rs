@@ -257,7 +257,7 @@ mod tests {
         assert!(wait.is_over() && wait.silence().is_none(), "{:?}", wait.silence());
 
         // A silence that has begun before goes on.
-        let mut wait = Wait::begin(timeout("20ms"), Clock::System);
+        let mut wait = Wait::begin(timeout("1s"), Clock::System);
         wait.hear(async { Ok(()) }).await.unwrap();
         wait.hear(silent()).await.unwrap();
         let hanging = std::future::pending::<Result<(), KubernetesError>>();

@@ -432,7 +432,7 @@ mod tests {
             answer(200, Body::from_stream(stream::iter(paused).buffered(1)))
         })
         .await;
-        let args = StatusArgs { timeout: "6s".parse().unwrap(), ..watching() };
+        let args = StatusArgs { timeout: "15s".parse().unwrap(), ..watching() };
         let ended = watch(&kubernetes, &args, ELSEWHERE, "s3-replication-operator").await;
         let message = ended.unwrap_err().to_string();
         assert!(message.contains("The replication needs attention"), "{message}");
@@ -500,10 +500,10 @@ mod tests {
             answer(503, overloaded.to_string())
         })
         .await;
-        let args = StatusArgs { timeout: "2500ms".parse().unwrap(), ..watching() };
+        let args = StatusArgs { timeout: "6s".parse().unwrap(), ..watching() };
         let ended = watch(&kubernetes, &args, ELSEWHERE, "s3-replication-operator").await;
         let message = ended.unwrap_err().to_string();
-        assert!(message.starts_with("stopped watching after 2s 500ms: cannot list"), "{message}");
+        assert!(message.starts_with("stopped watching after 6s: cannot list"), "{message}");
         assert!(
             message.contains("the server is overloaded") && message.contains("There are no replications"),
             "{message}"
