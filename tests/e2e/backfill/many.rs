@@ -33,7 +33,9 @@ async fn replicate(world: &World, name: &str) -> Result<()> {
 async fn a_hundred_backfills_make_few_calls_each_and_another_resource_is_checked_meanwhile() -> Result<()> {
     let _turn = turn_of_a_busy_test().await;
     let world = World::new("backfill-many").await?;
-    let _operator = operator_of(&world).args(["--backfill-settle", "0"]).start().await?;
+    // The gate holds a request until all backfills are applied, and no second one is to be sent meanwhile.
+    let args = ["--backfill-settle", "0", "--aws-attempt-timeout", "300"];
+    let _operator = operator_of(&world).args(args).start().await?;
     replicate(&world, "other").await?;
     let names: Vec<String> = (0..COUNT).map(name_of).collect();
     for ten in names.chunks(10) {
