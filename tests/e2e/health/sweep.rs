@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use rig::world::condition;
-use rig::{Answer, Fault, Matcher};
+use rig::world::{DEADLINE, condition};
+use rig::{Answer, Call, Fault, Matcher};
 use serde_json::{Value, json};
 
 use super::{DESTINATION_REGION, OFTEN, SOURCE_REGION, Scene, replicating, scene_named};
@@ -80,8 +80,11 @@ async fn a_suspended_resource_is_not_read() -> Result<()> {
     let suspended = scene.wait_verdict("Suspended").await?;
     assert_eq!(replicating(&suspended).0, "Unknown");
     assert_eq!(suspended["health"], status["health"], "the last verdict stays");
-    // A sweep that had begun may still end.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    // A sweep that had begun may still end: its calls get their answers, and a next one may follow.
+    let is_answered = |call: &Call| call.operation != "GetMetricData" || call.status.is_some();
+    let answered = |calls: &[Call]| calls.iter().all(is_answered);
+    scene.world.proxy.wait_for(answered, DEADLINE).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let before = scene.readings(SOURCE_REGION);
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(scene.readings(SOURCE_REGION), before);
