@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::types::BucketVersioningStatus;
-use rig::proxy::{Answer, Fault, Matcher};
+use rig::proxy::{Answer, Fault, GateAt, Matcher};
 use rig::world::condition;
 use serde_json::{Value, json};
 
@@ -102,6 +102,9 @@ async fn a_bucket_that_moved_is_found_again() -> Result<()> {
     let about = Matcher::operation("GetBucketVersioning").about(&destination);
     world.proxy.inject(Fault::times(1, about, Answer::WrongRegion { region: "eu-central-1".to_owned() }));
     let heads = world.proxy.count("HeadBucket");
+    // The next check would locate the bucket before the status of this one is seen.
+    let locating =
+        world.proxy.gate(Matcher::operation("HeadBucket").about(&destination), GateAt::BeforeForward);
     let stale = check_now(&world, "orders").await?;
     assert_eq!(reason(&stale["status"], "Ready"), "AwsUnavailable");
     let text = message(&stale["status"], "Ready");
@@ -110,6 +113,7 @@ async fn a_bucket_that_moved_is_found_again() -> Result<()> {
         "{text}"
     );
 
+    locating.release();
     let found = world.wait_ready("orders").await?;
     assert_eq!(found["status"]["destinations"][0]["region"], "eu-central-1");
     assert_eq!(world.proxy.count("HeadBucket"), heads + 1, "it was located once");

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Scene, check_now, left_in_aws, message, reason, replication, request_check};
 
-use super::{During, Failure, On, check_all, impatient};
+use super::{During, Failure, On, check_all, check_all_in, impatient, waiting_for_answers};
 
 #[tokio::test]
 async fn a_denied_call_names_its_action_its_subject_and_the_fix() -> Result<()> {
@@ -107,12 +107,22 @@ async fn transient_errors_are_reported_alike_and_retried() -> Result<()> {
                 "InternalError",
                 "trying again",
             ]),
-            Failure::at_creation("GetRole", Role, Answer::Hang, "AwsUnavailable")
-                .reporting(&["iam:GetRole", "timeout"]),
-            Failure::at_creation("PutBucketReplication", Source, Answer::Hang, "AwsUnavailable")
-                .reporting(&["s3:PutReplicationConfiguration", "timeout"]),
             Failure::at_creation("GetBucketReplication", Source, Answer::Drop, "AwsUnavailable")
                 .reporting(&["s3:GetReplicationConfiguration"]),
+        ],
+    )
+    .await
+}
+
+#[tokio::test]
+async fn a_request_that_gets_no_answer_is_reported_and_retried() -> Result<()> {
+    check_all_in(
+        waiting_for_answers("silent", "10"),
+        vec![
+            Failure::at_creation("GetRole", On::Role, Answer::Hang, "AwsUnavailable")
+                .reporting(&["iam:GetRole", "timeout"]),
+            Failure::at_creation("PutBucketReplication", On::Source, Answer::Hang, "AwsUnavailable")
+                .reporting(&["s3:PutReplicationConfiguration", "timeout"]),
         ],
     )
     .await
@@ -247,7 +257,7 @@ async fn permanent_errors_are_not_retried_soon() -> Result<()> {
     world.wait_ready("lasting").await.map(drop)
 }
 
-/// One call of each class fails once; the operator recovers automatically.
+/// One call of each class fails for a time; the operator recovers automatically.
 #[tokio::test]
 async fn the_operator_recovers_automatically_from_a_transient_error() -> Result<()> {
     let Scene { world, operator, .. } = impatient("by-itself").empty().await?;
@@ -263,9 +273,10 @@ async fn the_operator_recovers_automatically_from_a_transient_error() -> Result<
             let name = format!("r{i}");
             let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
             let about = Matcher::operation(operation).about(&format!("{name}-role"));
-            world.proxy.inject(Fault::times(1, about, answer));
+            let fault = world.proxy.inject(Fault::always(about, answer));
             world.apply(&replication(&name, &source, &destination).to_string()).await?;
             world.wait(&name, |status| reason(status, "Ready") == expected, expected).await?;
+            world.proxy.remove(fault);
             world.wait_ready(&name).await
         }
     }))
