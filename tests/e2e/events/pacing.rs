@@ -1,12 +1,13 @@
 //! How many checks events cause.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use aws_sdk_iam::types::Tag;
+use futures::future::try_join_all;
 use rig::proxy::{Call, TrailFaults};
 use rig::world::DEADLINE;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::EventScene;
 use crate::support::{DESTINATION_REGION, POLICY, SOURCE_REGION, replication};
@@ -19,7 +20,8 @@ fn checks(calls: &[Call], role: &str) -> usize {
 async fn the_operators_own_writes_cause_no_check_also_when_their_events_come_twice() -> Result<()> {
     let scene = EventScene::new("event-own").await?;
     scene.world.proxy.set_trail_faults(TrailFaults { copies: 1, reorder: true, ..TrailFaults::default() });
-    scene.replicate("orders").await?;
+    // No poll adds a check.
+    scene.replicate_with("orders", |spec| spec["interval"] = json!("24h")).await?;
     // Versioning of two buckets, a role, its policy, and the configuration.
     scene.metric("events_received_total", &[("outcome", "own")], |n| n == 5.0, "to be 5 own events").await?;
     scene
@@ -84,23 +86,34 @@ async fn an_event_that_comes_late_is_acted_on_and_its_delay_is_measured() -> Res
 }
 
 #[tokio::test]
-async fn a_burst_of_a_hundred_changes_causes_at_most_two_checks() -> Result<()> {
+async fn a_burst_of_a_hundred_changes_causes_at_most_one_check_in_ten_seconds() -> Result<()> {
     let scene = EventScene::new("event-burst").await?;
     scene.replicate("orders").await?;
     scene.cover(&["orders"]).await?;
     let somebody = scene.world.somebody().await?;
     scene.world.proxy.clear();
+    let begun = Instant::now();
     // A tag that is not the operator's business: a check finds nothing.
-    for n in 0..100 {
-        let tag = Tag::builder().key("theirs").value(n.to_string()).build()?;
-        somebody.iam().tag_role().role_name("orders-role").tags(tag).send().await?;
+    let tag = |n: u32| {
+        let iam = somebody.iam();
+        async move {
+            let tag = Tag::builder().key("theirs").value(n.to_string()).build()?;
+            iam.tag_role().role_name("orders-role").tags(tag).send().await?;
+            anyhow::Ok(())
+        }
+    };
+    for ten in (0..100).step_by(10) {
+        try_join_all((ten..ten + 10).map(tag)).await?;
     }
     scene
         .metric("events_received_total", &[("outcome", "checked")], |n| n == 100.0, "to be 100 events")
         .await?;
-    let twice = |calls: &[Call]| checks(calls, "orders-role") == 2;
+    let twice = |calls: &[Call]| checks(calls, "orders-role") >= 2;
     scene.world.proxy.wait_for(twice, DEADLINE).await?;
-    assert!(twice(&scene.world.proxy.calls()), "{:?}", scene.world.proxy.calls());
+    // The burst lasts longer on a busy machine, and may then cause more than two.
+    let calls = scene.world.proxy.calls();
+    let most = 1 + usize::try_from(begun.elapsed().as_secs())? / 10;
+    assert!(checks(&calls, "orders-role") <= most, "more than {most}: {calls:?}");
     Ok(())
 }
 
