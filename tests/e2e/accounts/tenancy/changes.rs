@@ -13,6 +13,8 @@ async fn a_stricter_account_takes_effect_immediately_and_deletes_nothing() -> Re
     let boundary =
         |name: &str| json!({"permissionsBoundary": t.policy_arn(name), "path": "/s3-replication/red/"});
     t.patch_account("red", json!({"roles": boundary("boundary")})).await?;
+    // A check before that would make the role as the account was.
+    t.wait_account_seen("red").await?;
     t.apply(&[(ROLE, json!({"name": RED_ROLE, "permissionsBoundary": t.policy_arn("boundary")}))]).await?;
     t.wait_ready().await?;
     let held =

@@ -283,6 +283,14 @@ impl Teams {
         patch_account(&self.world, &self.name(name), json!({"spec": spec})).await
     }
 
+    /// Waits until the operator has seen the last change of an `AwsAccount`.
+    async fn wait_account_seen(&self, name: &str) -> Result<()> {
+        let name = self.name(name);
+        let generation = self.world.account(&name).await?["metadata"]["generation"].take();
+        let seen = |status: &Value| status["observedGeneration"] == generation;
+        self.world.wait_account(&name, seen, "to be seen").await.map(drop)
+    }
+
     async fn make_bucket(&self, account: &str, region: &str, name: &str) -> Result<()> {
         self.world.create_bucket(account, region, name).await?;
         let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
