@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use futures::future::try_join_all;
-use rig::proxy::{Answer, Fault, GateAt, Matcher};
+use rig::proxy::{Answer, Call, Fault, GateAt, Matcher};
 use rig::world::DEADLINE;
 use serde_json::json;
 
@@ -73,9 +73,12 @@ async fn a_token_that_s3_takes_for_used_leads_to_the_job_that_used_it() -> Resul
     let (world, jobs) = (&scene.world, scene.world.jobs());
     world.proxy.inject(Fault::times(1, Matcher::operation("CreateJob"), Answer::DropAfter));
     let used = Answer::error(400, "IdempotencyException", "The token was used with another request");
-    world.proxy.inject(Fault::times(10, Matcher::operation("CreateJob").nth(2), used));
+    // The oldest fault answers the first request, and this one the second.
+    world.proxy.inject(Fault::times(1, Matcher::operation("CreateJob"), used));
     apply(world, BACKFILL, json!({})).await?;
     let id = job_id(world).await?;
+    let was_refused = |call: &Call| call.operation == "CreateJob" && call.status == Some(400);
+    assert!(world.proxy.calls().iter().any(was_refused), "{:?}", world.proxy.calls());
     assert_eq!(jobs.only().await?["id"], id.as_str());
     check_job(world).await?;
     jobs.only().await?;
