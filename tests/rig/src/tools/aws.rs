@@ -37,7 +37,7 @@ fn install(dir: &Path, pins: &Path) -> Result<()> {
         .args(["-m", "pip", "install", "--disable-pip-version-check"])
         .args(["--no-input", "--require-hashes", "-r"])
         .arg(pins);
-    build::run("pip install", pip)
+    build::fetch(|| build::run("pip install", pip.clone()))
 }
 
 fn require_python() -> Result<()> {

@@ -3,6 +3,8 @@
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
@@ -48,6 +50,22 @@ pub fn run(what: &str, spec: Spec) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The pauses before a command that fetches is run again.
+const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(10)];
+
+/// Runs a command that fetches from a registry, and runs it again where it fails: neither Go nor pip fetches a file again
+/// whose transfer was cut off.
+pub fn fetch<T>(mut run: impl FnMut() -> Result<T>) -> Result<T> {
+    for pause in PAUSES {
+        match run() {
+            Ok(fetched) => return Ok(fetched),
+            Err(error) => progress::say(&format!("trying again in {} s: {error:#}", pause.as_secs())),
+        }
+        thread::sleep(pause);
+    }
+    run()
 }
 
 /// A lock between processes, held until the file is closed. The system releases it also if its holder is killed.

@@ -35,17 +35,20 @@ impl Module {
 
     /// Builds one package. GOFLAGS, GOPROXY and similar variables of the user apply.
     pub fn build(&self, package: &str, output: &Path, flags: &str) -> Result<()> {
-        let spec = Spec::new("go-build", "go")
-            .args(["build", "-ldflags", flags, "-o"])
-            .arg(output)
-            .arg(package)
-            .env("CGO_ENABLED", "0")
-            .current_dir(&self.dir);
+        let go = |name: &str| Spec::new(name, "go").env("CGO_ENABLED", "0").current_dir(&self.dir);
+        // Listing fetches the modules that the build needs, and compiles nothing.
+        let list = go("go-list").args(["list", "-deps", package]);
+        build::fetch(|| build::run(&format!("go list {package}"), list.clone()))?;
+        let spec = go("go-build").args(["build", "-ldflags", flags, "-o"]).arg(output).arg(package);
         build::run(&format!("go build {package}"), spec)
     }
 
     /// The directory with the files of a required module. Go checks them against `go.sum`.
     pub fn download(&self, required: &str) -> Result<PathBuf> {
+        build::fetch(|| self.try_download(required))
+    }
+
+    fn try_download(&self, required: &str) -> Result<PathBuf> {
         let output = Command::new("go")
             .args(["mod", "download", "-json", required])
             .current_dir(&self.dir)

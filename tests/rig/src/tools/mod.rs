@@ -13,7 +13,7 @@ mod kube;
 mod node;
 
 pub use argocd::ArgoCdTools;
-pub(crate) use build::{key, lock, once, run};
+pub(crate) use build::{fetch, key, lock, once, run};
 pub use kstatus::Kstatus;
 pub use node::NodeTools;
 

@@ -119,7 +119,7 @@ fn emulator(python: &Path) -> Result<PathBuf> {
                 pins.as_os_str(),
             ]);
         progress::step("installing the AWS emulator for its image (once)", || {
-            command::run("pip", pip, ASSEMBLE)
+            tools::fetch(|| command::run("pip", pip.clone(), ASSEMBLE))
         })
         .map(drop)
     })
