@@ -2,11 +2,9 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rig::cluster::user;
-use rig::world::{DEADLINE, World};
+use rig::world::World;
 use serde_json::{Value, json};
 
 use crate::rbac::{Right, give, granted, without};
@@ -14,9 +12,6 @@ use crate::rendered::sets;
 use crate::support::{
     NAMESPACE, RELEASE, documents, kubectl, of_kind, rendered, rendered_tests, rendered_text, the,
 };
-
-/// The interval of polling.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// The arguments of the only container of the test.
 fn arguments(objects: &[Value]) -> Result<Vec<String>> {
@@ -92,19 +87,6 @@ impl Tested<'_> {
     }
 }
 
-/// Waits until the API server grants the right of the test, which it was given just now.
-async fn granted_by_now(world: &World, account: &str) -> Result<()> {
-    let caller = user(&world.namespace, account);
-    let deployment = format!("deployments.apps/tested-{RELEASE}");
-    let args = ["auth", "can-i", "get", &deployment, "-n", &world.namespace, "--as", &caller];
-    let start = Instant::now();
-    while !String::from_utf8_lossy(&world.cluster().kubectl(args)?.stdout).starts_with("yes") {
-        ensure!(start.elapsed() < DEADLINE, "{account} may not get {deployment}");
-        tokio::time::sleep(PAUSE).await;
-    }
-    Ok(())
-}
-
 #[tokio::test]
 async fn the_test_passes_only_with_a_ready_pod_and_takes_no_lease() -> Result<()> {
     let world = World::new("helm-test").await?;
@@ -115,8 +97,7 @@ async fn the_test_passes_only_with_a_ready_pod_and_takes_no_lease() -> Result<()
     let tested = Tested { world: &world, arguments: arguments(&tests)? };
     // The rights of the test alone: it needs none of the operator's.
     let objects = [std::slice::from_ref(the(&installed, "ServiceAccount")?), &tests].concat();
-    let (account, kubeconfig) = give(world.cluster(), &objects)?;
-    granted_by_now(&world, &account).await?;
+    let (_, kubeconfig) = give(world.cluster(), &objects)?;
     let expect = |passes: bool, words: &str| -> Result<()> {
         let output = tested.run(&kubeconfig)?;
         let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
