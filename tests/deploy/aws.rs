@@ -12,7 +12,9 @@ use rig::Clients;
 use rig::world::World;
 use serde_json::{Value, json};
 
-use crate::support::{NAMESPACE, documents, name, of_kind, read, rendered, repository, the};
+use crate::support::{
+    NAMESPACE, documents, name, of_kind, path_with_aws_cli, read, rendered, repository, the,
+};
 
 fn policy(file: &str) -> Result<Value> {
     serde_json::from_str(&read(&format!("deploy/aws/{file}"))?).with_context(|| format!("{file} is not JSON"))
@@ -282,24 +284,10 @@ fn scripts_and_modules_name_documents_that_there_are() -> Result<()> {
     Ok(())
 }
 
-/// Stands in for the AWS CLI: answers what the scripts ask, and writes down the arguments of everything else.
-const AWS: &str = r#"#!/bin/sh
-case "$*" in
-*get-caller-identity*Arn*) echo "arn:${AWS_PARTITION:-aws}:iam::123456789012:user/admin" ;;
-*get-caller-identity*) echo 123456789012 ;;
-*describe-cluster*) echo https://oidc.eks.eu-west-1.amazonaws.com/id/CLUSTER ;;
-*) for argument in "$@"; do printf '%s\036' "$argument"; done >>"$AWS_CALLS" && printf '\035' >>"$AWS_CALLS" ;;
-esac
-"#;
-
 /// The calls of a script in a partition: action, and each option with its value.
 fn calls(script: &str, partition: &str) -> Result<Vec<(String, BTreeMap<String, String>)>> {
-    use std::os::unix::fs::PermissionsExt;
-    let dir = rig::paths::scratch_dir("aws-cli")?;
-    let (program, record) = (dir.join("aws"), dir.join("calls"));
-    std::fs::write(&program, AWS)?;
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
-    let path = format!("{}:{}", dir.display(), std::env::var("PATH")?);
+    let record = rig::paths::scratch_dir("aws-cli")?.join("calls");
+    let path = path_with_aws_cli("roles")?;
     let output = Command::new("sh")
         .arg(repository(&format!("deploy/aws/cli/{script}")))
         .arg("cluster")

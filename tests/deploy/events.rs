@@ -12,7 +12,7 @@ use s3_replication_operator::replication::events::{EventName, EventQueue, Servic
 use serde_json::{Value, json};
 use strum::VariantArray;
 
-use crate::support::{read, repository};
+use crate::support::{path_with_aws_cli, read, repository};
 
 const MODULES: [&str; 3] = ["events", "events-region", "events-account"];
 
@@ -51,21 +51,8 @@ const IN_AWS: Answers<'_> =
 
 /// Runs the script with a stand-in for the AWS CLI. Returns the arguments of each call, and the output of the script.
 fn run_script(arguments: &[&str], answers: &Answers<'_>) -> Result<(Vec<Vec<String>>, String)> {
-    use std::os::unix::fs::PermissionsExt;
-    const AWS: &str = r#"#!/bin/sh
-case "$*" in
-*get-caller-identity*) echo "$AWS_IDENTITY" ;;
-*get-queue-url*) echo "$AWS_QUEUE_URL" ;;
-*get-role*) exit 254 ;;
-*) case "$*" in *put-targets*) echo "$AWS_FAILED" ;; esac
-  for argument in "$@"; do printf '%s\036' "$argument"; done >>"$AWS_CALLS" && printf '\035' >>"$AWS_CALLS" ;;
-esac
-"#;
-    let dir = rig::paths::scratch_dir("aws-events")?;
-    let (program, record) = (dir.join("aws"), dir.join("calls"));
-    std::fs::write(&program, AWS)?;
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
-    let path = format!("{}:{}", dir.display(), std::env::var("PATH")?);
+    let record = rig::paths::scratch_dir("aws-events")?.join("calls");
+    let path = path_with_aws_cli("events")?;
     let output = Command::new("sh")
         .arg(repository("deploy/aws/cli/events.sh"))
         .args(arguments)

@@ -61,7 +61,10 @@ pub fn helm(args: &[&str], values: &Value) -> Result<Output> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    child.stdin.take().context("no input")?.write_all(values.to_string().as_bytes())?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A Helm that refuses its arguments does not read its input. Its output shows the error.
+        let _ = stdin.write_all(values.to_string().as_bytes());
+    }
     Ok(child.wait_with_output()?)
 }
 
@@ -99,6 +102,14 @@ pub fn refusal(values: &Value) -> Result<String> {
         Ok(_) => bail!("{values} is not refused"),
         Err(error) => Ok(format!("{error:#}")),
     }
+}
+
+/// The PATH with a stand-in for the AWS CLI before all else. The stand-ins are files of this repository: a test could not
+/// always run a file at once that it has written, because a process that another test is just starting may hold it open
+/// for writing.
+pub fn path_with_aws_cli(name: &str) -> Result<String> {
+    let directory = repository("tests/deploy/aws-cli").join(name);
+    Ok(format!("{}:{}", directory.display(), std::env::var("PATH")?))
 }
 
 /// The objects of a kind.

@@ -1,22 +1,17 @@
 //! The operator as a process: started, asked to end and killed, and nothing is left behind.
 
+use std::time::Instant;
+
 use super::*;
 
-/// A stand-in that ends on SIGTERM as the operator does.
-const STAND_IN: &str = r#"#!/bin/sh
-echo "$@" "$KUBECONFIG" "$AWS_ENDPOINT_URL" "$AWS_ACCESS_KEY_ID" "$AWS_PROFILE"
-trap 'echo stopping; exit 0' TERM
-[ "$1" = run ] || { cat; exit 2; }
-while :; do sleep 0.05; done
-"#;
+/// A stand-in that ends on SIGTERM as the operator does. A test that wrote the file could not always run it at once: a
+/// process that another test is just starting may hold it open for writing.
+const STAND_IN: &str = "tests/smoke/stand-in";
 
 #[tokio::test]
 async fn the_operator_is_started_asked_to_end_and_killed() -> Result<()> {
     let world = World::new("smoke-operator").await?;
-    let dir = rig::paths::scratch_dir("stand-in")?;
-    let binary = dir.join("operator");
-    std::fs::write(&binary, STAND_IN)?;
-    std::fs::set_permissions(&binary, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let binary = rig::paths::sources().join(STAND_IN);
 
     let operator = world.operator().binary(&binary).arg("--extra").start().await?;
     while operator.log().is_empty() {
@@ -37,7 +32,6 @@ async fn the_operator_is_started_asked_to_end_and_killed() -> Result<()> {
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.starts_with("plan -f -") && text.ends_with("input"), "{text}");
-    std::fs::remove_dir_all(dir)?;
     Ok(())
 }
 
@@ -55,8 +49,13 @@ async fn nothing_is_left_after_the_program_was_killed() -> Result<()> {
         up.log().lines().find_map(|line| line.strip_prefix("export KUBECONFIG=").map(str::to_owned)).unwrap();
     let data = std::path::PathBuf::from(&config);
     let data = data.parent().unwrap();
-    let children = processes_of(up.pid());
-    // etcd, the API server, the emulator and the operator.
+    // etcd, the API server, the emulator and the operator. A program has its own name shortly after its guard started it.
+    let start = Instant::now();
+    let mut children = processes_of(up.pid());
+    while children.len() != 4 && start.elapsed() < SOON {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        children = processes_of(up.pid());
+    }
     assert_eq!(children.len(), 4, "{children:?}");
 
     up.signal("KILL");
