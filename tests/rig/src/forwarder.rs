@@ -2,7 +2,7 @@
 //! until a test stops it. One operator's way to the API server, for example,
 //! while everybody else has theirs.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::proxy::{listen, lock, runtime};
+use crate::proxy::{listen_again, listen_on_free_port, lock, runtime, wait_refused};
 
 /// A running forwarder. It ends when dropped, and cuts the connections it carries.
 #[derive(Debug)]
@@ -48,7 +48,8 @@ struct State {
 impl Forwarder {
     /// Starts one on a free port of 127.0.0.1, in front of the server at `upstream`.
     pub async fn start(upstream: SocketAddr) -> Result<Self> {
-        let (listener, address) = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let listener = listen_on_free_port()?;
+        let address = listener.local_addr()?;
         let wire = Arc::new(Wire { upstream, state: watch::Sender::default() });
         let forwarder = Self { address, wire, accepting: Mutex::new(None) };
         forwarder.accept(listener)?;
@@ -60,7 +61,7 @@ impl Forwarder {
         self.address
     }
 
-    /// Stops listening and cuts all connections: from now on they are refused.
+    /// Stops listening and cuts all connections, and waits until new ones are refused.
     pub async fn go_down(&self) {
         let accepting = lock(&self.accepting).take();
         if let Some(Accepting { task, stop }) = accepting {
@@ -68,6 +69,7 @@ impl Forwarder {
             let _ = stop.send(());
             let _ = task.await;
         }
+        wait_refused(self.address).await;
     }
 
     /// Listens again at the same address and forwards again.
@@ -76,8 +78,7 @@ impl Forwarder {
         if lock(&self.accepting).is_some() {
             return Ok(());
         }
-        let (listener, _) = listen(self.address)?;
-        self.accept(listener)
+        self.accept(listen_again(self.address).await?)
     }
 
     /// From now on nothing goes through, neither on old connections nor on new
@@ -175,6 +176,7 @@ async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
     use std::time::Duration;
 
     use super::*;
@@ -206,13 +208,7 @@ mod tests {
         assert_eq!(say(&mut open).await?, 7);
         forwarder.go_down().await;
         assert!(say(&mut open).await.is_err(), "it was cut");
-        // A process that another test is just starting has a copy of the socket until it has its own program.
-        let refused = async {
-            while TcpStream::connect(forwarder.address()).await.is_ok() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), refused).await?;
+        assert!(TcpStream::connect(forwarder.address()).await.is_err(), "it is down");
         forwarder.come_up().await?;
         assert_eq!(say(&mut TcpStream::connect(forwarder.address()).await?).await?, 7);
         Ok(())

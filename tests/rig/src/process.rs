@@ -9,7 +9,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
@@ -25,6 +26,12 @@ const POLL: Duration = Duration::from_millis(30);
 
 /// How often a child is started again because its port was taken meanwhile.
 const PORT_TRIES: usize = 5;
+
+/// How many ports are tried until one is free.
+const CHOICES: usize = 1_000;
+
+/// The first of the ports to choose from: those below have well-known owners more often.
+const FIRST_PORT: u16 = 10_000;
 
 /// The command to run, and the way to run it.
 #[derive(Debug, Clone)]
@@ -276,8 +283,23 @@ impl Process {
 
 /// A port of 127.0.0.1 that was free a moment ago.
 pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?;
-    Ok(listener.local_addr()?.port())
+    Ok(bind_free_port()?.local_addr()?.port())
+}
+
+/// Listens on a free port of 127.0.0.1, chosen from those that the system gives to nobody by itself: an outgoing
+/// connection, or a listener that leaves the choice to the system, would otherwise get the port while its server has not
+/// begun to listen or is down for a while.
+pub(crate) fn bind_free_port() -> Result<TcpListener> {
+    let bind = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    let choose = |ports: Range<u16>| (0..CHOICES).find_map(|_| bind(fastrand::u16(ports.clone())).ok());
+    never_given().and_then(choose).map_or_else(|| bind(0), Ok).context("no free port on 127.0.0.1")
+}
+
+/// The ports below those that the system gives. `None`: there are none, or the system does not say.
+fn never_given() -> Option<Range<u16>> {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let lowest = range.split_whitespace().next()?.parse().ok()?;
+    Some(FIRST_PORT..lowest).filter(|ports| !ports.is_empty())
 }
 
 /// Starts something that listens on ports, again with others when one of them
@@ -322,6 +344,15 @@ mod tests {
             thread::sleep(Duration::from_millis(50));
             !alive(pid)
         })
+    }
+
+    #[test]
+    fn a_free_port_is_one_that_the_system_gives_to_nobody() {
+        let Some(ports) = never_given() else {
+            eprintln!("this system does not say which ports it gives");
+            return;
+        };
+        assert!(ports.contains(&free_port().unwrap()));
     }
 
     #[test]

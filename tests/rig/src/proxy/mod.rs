@@ -17,12 +17,14 @@ mod sessions;
 mod trail;
 mod wire;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
@@ -32,6 +34,8 @@ pub use gates::{Gate, GateAt};
 pub use trail::{Trail, TrailFaults, event};
 
 use server::State;
+
+use crate::process;
 
 /// A running proxy. Dropping it ends it and cuts its connections.
 #[derive(Debug)]
@@ -47,7 +51,8 @@ impl Proxy {
     /// The proxy has threads of its own: a test that blocks its runtime, for example while kubectl runs, does not stop
     /// it.
     pub async fn start(upstream: SocketAddr) -> Result<Self> {
-        let (listener, address) = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let listener = listen_on_free_port()?;
+        let address = listener.local_addr()?;
         let proxy = Self { address, state: Arc::new(State::new(upstream)), accepting: Mutex::new(None) };
         proxy.accept(listener)?;
         Ok(proxy)
@@ -171,7 +176,7 @@ impl Proxy {
         self.state.queue_requests.load(Ordering::Relaxed)
     }
 
-    /// Stops listening and cuts all connections. From now on the system refuses new ones.
+    /// Stops listening and cuts all connections, and waits until the system refuses new ones.
     pub async fn go_down(&self) {
         let task = lock(&self.accepting).take();
         if let Some(task) = task {
@@ -179,12 +184,12 @@ impl Proxy {
             // The listener is closed when the task has been cancelled.
             let _ = task.await;
         }
+        wait_refused(self.address).await;
     }
 
     /// Listens again, at the same address.
     pub async fn come_up(&self) -> Result<()> {
-        let (listener, _) = listen(self.address)?;
-        self.accept(listener)
+        self.accept(listen_again(self.address).await?)
     }
 
     fn accept(&self, listener: TcpListener) -> Result<()> {
@@ -202,12 +207,43 @@ impl Drop for Proxy {
     }
 }
 
-pub(crate) fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
-    let listener =
-        TcpListener::bind(address).with_context(|| format!("the proxy cannot listen at {address}"))?;
+/// How long a closed listener may go on to be there: a process that another thread is just starting has a copy of it until
+/// it runs its own program.
+const LONGEST_COPY: Duration = Duration::from_secs(30);
+
+/// The interval of polling.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Listens on a free port of 127.0.0.1.
+pub(crate) fn listen_on_free_port() -> Result<TcpListener> {
+    let listener = process::bind_free_port()?;
     listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
+    Ok(listener)
+}
+
+/// Listens again at an address whose listener has been closed.
+pub(crate) async fn listen_again(address: SocketAddr) -> Result<TcpListener> {
+    let start = Instant::now();
+    loop {
+        match TcpListener::bind(address) {
+            Ok(listener) => {
+                listener.set_nonblocking(true)?;
+                return Ok(listener);
+            }
+            Err(error) if error.kind() == ErrorKind::AddrInUse && start.elapsed() < LONGEST_COPY => {
+                tokio::time::sleep(POLL).await;
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot listen at {address}")),
+        }
+    }
+}
+
+/// Waits until connections to the address of a closed listener are refused.
+pub(crate) async fn wait_refused(address: SocketAddr) {
+    let start = Instant::now();
+    while TcpStream::connect(address).await.is_ok() && start.elapsed() < LONGEST_COPY {
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 /// The threads that all proxies of this process share.
