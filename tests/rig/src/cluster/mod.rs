@@ -13,6 +13,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -31,13 +32,18 @@ pub use rights::user;
 use crate::health;
 use crate::paths;
 use crate::process::{self, Process, Spec};
+use crate::proxy::lock;
 use crate::tools::Tools;
 
 /// The variable with the kubeconfig of an existing cluster.
 const EXTERNAL: &str = "RIG_KUBECONFIG";
 
 /// How long a start may take: far above the usual 3 seconds, for a busy machine.
-const START: Duration = Duration::from_secs(90);
+const START: Duration = Duration::from_secs(300);
+
+/// The turn of a cluster that starts. A start takes all the time of a processor that it can get, and several at once would
+/// hold each other up.
+static STARTING: Mutex<()> = Mutex::new(());
 
 /// How long an end may take. There is nothing to save, and a server without its store would wait for it.
 const GRACE: Duration = Duration::from_secs(1);
@@ -86,6 +92,7 @@ impl Cluster {
 
     /// Starts one.
     pub fn start(tools: &Tools) -> Result<Self> {
+        let _turn = lock(&STARTING);
         let (etcd, etcd_address) = process::on_free_ports(|| start_etcd(&tools.etcd))?;
         let etcd_url = format!("http://{etcd_address}");
         let (server, files) = process::on_free_ports(|| start_apiserver(&tools.kube_apiserver, &etcd_url))?;
@@ -185,7 +192,7 @@ impl Cluster {
     pub fn apply_crds(&self, dir: &Path) -> Result<()> {
         let dir = dir.as_os_str();
         self.must(&["apply", "--server-side", "--force-conflicts", "-f"], dir)?;
-        let wait = ["wait", "--for=condition=Established", "--timeout=30s", "-f"];
+        let wait = ["wait", "--for=condition=Established", "--timeout=120s", "-f"];
         let start = Instant::now();
         loop {
             match self.must(&wait, dir) {
