@@ -14,7 +14,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::task::JoinSet;
 
 use super::calls::{Call, Log};
@@ -28,6 +28,10 @@ use super::refusals::{self, Refusal};
 use super::trail::Trail;
 use super::wire::{self, Reply};
 use super::{policies, sessions};
+
+/// How long a connection to the emulator is kept for the next request. The emulator closes it after 75 seconds, and a
+/// request that is sent at that moment would be lost.
+const LONGEST_IDLE: Duration = Duration::from_secs(30);
 
 /// The state that all connections of one proxy share.
 #[derive(Debug)]
@@ -61,7 +65,10 @@ impl State {
             trail: Mutex::default(),
             queue_requests: AtomicUsize::default(),
             upstream,
-            client: Client::builder(TokioExecutor::new()).build_http(),
+            client: Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(LONGEST_IDLE)
+                .build_http(),
         }
     }
 }
@@ -105,14 +112,15 @@ async fn handle(state: Arc<State>, request: Request<Incoming>) -> Result<Reply> 
     if state.no_bodies.load(Ordering::Relaxed) {
         recorded.body = String::new();
     }
+    // Before the call is in the log: to whoever sees it there, its fault has been used.
+    let gates = state.gates.for_call(&asked.call);
+    let fault = state.faults.take(&asked.call);
     let recording = if recorded.service == "sqs" {
         state.queue_requests.fetch_add(1, Ordering::Relaxed);
         None
     } else {
         Some(state.log.begin(recorded))
     };
-    let gates = state.gates.for_call(&asked.call);
-    let fault = state.faults.take(&asked.call);
 
     gates.pass(GateAt::BeforeForward, &asked.call).await;
     let reply = match fault {
