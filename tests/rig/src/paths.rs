@@ -51,11 +51,14 @@ pub fn data_dir(name: &str) -> Result<PathBuf> {
     fresh("data", name)
 }
 
-/// A new path for a log file. Logs outlive the run, to be read after a failure.
+/// A new, empty log file. Logs outlive the run, to be read after a failure.
 pub fn log_file(name: &str) -> Result<PathBuf> {
     let dir = rig().join("logs").join(format!("run-{}", process::id()));
     create(&dir)?;
-    Ok(dir.join(format!("{name}-{}.log", next())))
+    let path = dir.join(format!("{name}-{}.log", next()));
+    // A process id can come again: never begin with the lines of another program.
+    fs::File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    Ok(path)
 }
 
 /// A new, empty directory of this run, for files that are not a child's data. [`remove_scratch`] removes it, or a later
