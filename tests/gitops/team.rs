@@ -5,7 +5,7 @@ use rig::argocd::Repository;
 use serde_json::{Value, json};
 
 use super::application::{self, Application};
-use super::environment::{Environment, LABEL};
+use super::environment::{ACCOUNT, Environment, LABEL};
 
 /// The name of its resource.
 pub const NAME: &str = "orders";
@@ -32,6 +32,11 @@ impl<'a> Team<'a> {
     ) -> Result<Self> {
         // The other Application of the same file installs the operator.
         environment.application(application::OPERATOR).wait_healthy().await?;
+        // A resource that is there before its account is verified may report that first.
+        let verified = |status: &Value| {
+            rig::world::condition(status, "Ready").is_some_and(|ready| ready["status"] == "True")
+        };
+        environment.world.wait_account(ACCOUNT, verified, "to be verified").await?;
         let resource = json!({
             "apiVersion": "s3replication.dev/v1alpha1",
             "kind": "BucketReplication",
