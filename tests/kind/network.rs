@@ -9,20 +9,24 @@ use super::cluster::{Cluster, DEADLINE};
 use super::release::OperatorRelease;
 use super::replication::Replication;
 
-/// Tries two ports of the cluster's DNS until a try fails, or the time is over: a policy may take effect only after its
-/// pod has started.
+/// Tries two ports of the cluster's DNS until three tries in a row fail, or the time is over: a policy may take effect only
+/// after its pod has started, and a busy machine may let one try fail.
 const TRY: &str = r#"
 import json, socket, time
+from concurrent.futures import ThreadPoolExecutor
 def fails(port):
-    end = time.monotonic() + 8
-    while time.monotonic() < end:
+    end, failures = time.monotonic() + 20, 0
+    while failures < 3 and time.monotonic() < end:
         try:
             socket.create_connection(("kube-dns.kube-system", port), 2).close()
+            failures = 0
         except OSError:
-            return True
+            failures += 1
         time.sleep(0.5)
-    return False
-print(json.dumps({"metrics": fails(9153), "dns": fails(53)}))
+    return failures == 3
+with ThreadPoolExecutor() as pool:
+    metrics, dns = pool.map(fails, (9153, 53))
+print(json.dumps({"metrics": metrics, "dns": dns}))
 "#;
 
 pub fn resolves_names(cluster: &Cluster) -> Result<()> {
