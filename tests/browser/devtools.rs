@@ -6,13 +6,16 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 /// How long the browser may take for an answer. A machine that compiles meanwhile is slow.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The interval of polling.
+const POLL: Duration = Duration::from_millis(20);
 
 /// A browser with one page. Dropping it ends it.
 pub struct Browser {
@@ -34,6 +37,8 @@ impl Browser {
             .arg(program)
             // Tests run as root in containers, where the sandbox of the browser cannot.
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"])
+            // The shared memory of a container may be too small for a page.
+            .arg("--disable-dev-shm-usage")
             .arg(format!("--user-data-dir={}", profile.display()))
             .arg("about:blank")
             .stdin(Stdio::piped())
@@ -90,10 +95,20 @@ impl Browser {
     /// Opens a page and waits until it has loaded.
     pub fn open(&mut self, file: &Path) -> Result<()> {
         self.events.clear();
-        self.call("Page.navigate", json!({"url": format!("file://{}", file.display())}))?;
+        let address = json!(format!("file://{}", file.display()));
+        self.call("Page.navigate", json!({"url": address}))?;
         while !self.events.iter().any(|event| event["method"] == "Page.loadEventFired") {
             let event = self.answers.recv_timeout(DEADLINE).context("the page does not load")?;
             self.events.push(event);
+        }
+        // The event may be that of the page before.
+        let is_there =
+            format!("document.readyState === 'complete' && location.href === new URL({address}).href");
+        let start = Instant::now();
+        // Between two pages there is none that could answer.
+        while !self.evaluate(&is_there).is_ok_and(|answer| answer == true) {
+            ensure!(start.elapsed() < DEADLINE, "the page does not load");
+            thread::sleep(POLL);
         }
         Ok(())
     }
