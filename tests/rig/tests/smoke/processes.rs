@@ -42,7 +42,8 @@ async fn nothing_is_left_after_the_program_was_killed() -> Result<()> {
     Rig::shared().await?;
     let up = Spec::new("up", env!("CARGO_BIN_EXE_rig")).arg("up").start()?;
     let started = tokio::task::block_in_place(|| {
-        up.wait_ready(Duration::from_secs(120), || up.log().contains("Ctrl-C"))
+        // It may first have to build the operator.
+        up.wait_ready(Duration::from_secs(600), || up.log().contains("Ctrl-C"))
     });
     started?;
     let config =
