@@ -339,7 +339,8 @@ impl<'a> StatusBuilder<'a> {
         let buckets = std::iter::once(&observed.source).chain(observed.destinations.values());
         let versioning = buckets.filter_map(|bucket| bucket.versioning.as_ref().err());
         let policies = observed.bucket_policies.values().filter_map(|policy| policy.as_ref().err());
-        versioning.chain(policies).chain(self.unread_object_lock())
+        let role = observed.role.as_ref().err();
+        versioning.chain(role).chain(policies).chain(self.unread_object_lock())
     }
 
     pub fn in_sync(&self) -> ConditionDraft {

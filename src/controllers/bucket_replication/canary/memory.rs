@@ -26,7 +26,7 @@ pub struct CanaryMemory {
     pub swept_at: Option<Instant>,
     /// The places in which this process knows each canary: those that it listed then, and those that it wrote to first.
     pub known: BTreeSet<CanaryPlace>,
-    /// Places that could not be listed then.
+    /// Places that could not be listed then, or were out of reach since.
     pub unlisted: BTreeSet<CanaryPlace>,
     pub flights: Vec<Flight>,
     /// When the next canaries are due; `None`: at once.
@@ -78,12 +78,15 @@ impl CanaryMemory {
     /// The facts that decide about the next calls, as text, with ages in place of times.
     #[cfg(any(test, feature = "simulation"))]
     pub fn fingerprint(&self, now: Instant) -> String {
-        let CanaryMemory { swept_at, known, flights, round_at, .. } = self;
+        let CanaryMemory { swept_at, known, unlisted, flights, round_at, .. } = self;
         let swept = swept_at.is_some();
         let moves: Vec<String> = flights.iter().map(|flight| format!("{:?}", flight.next())).collect();
         let due = round_at.map(|at| at.saturating_duration_since(now).is_zero());
-        let known: Vec<_> = known.iter().map(|place| (&place.bucket.name, &place.folder)).collect();
-        format!("{swept} {known:?} {moves:?} {due:?}")
+        let named = |places: &BTreeSet<CanaryPlace>| {
+            let names = places.iter().map(|place| (place.bucket.name.clone(), place.folder.clone()));
+            names.collect::<Vec<_>>()
+        };
+        format!("{swept} {:?} {:?} {moves:?} {due:?}", named(known), named(unlisted))
     }
 }
 

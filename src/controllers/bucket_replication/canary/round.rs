@@ -105,11 +105,13 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
                 self.canaries.flights.extend(Flight::of_leftover(leftover, &source));
             }
         }
-        // A former destination that the operator no longer reaches stays in the status, and holds nothing up.
+        // A former destination that the operator no longer reaches stays in the status, and holds nothing up. That may be
+        // for a moment only, so that the next check lists it once more.
         let failed = unlisted.iter().any(|place| self.is_current(&place.bucket.name));
+        let is_new = !unlisted.is_subset(&self.canaries.unlisted);
         self.canaries.known = self.places.difference(&unlisted).cloned().collect();
         self.canaries.unlisted = unlisted;
-        self.canaries.swept_at = (!failed).then_some(now);
+        self.canaries.swept_at = (!failed && !is_new).then_some(now);
         Ok(failed)
     }
 
@@ -230,7 +232,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
     }
 
     /// Whether the operator may no longer act in a bucket that the spec no longer names. It holds nothing up: the status
-    /// keeps the place, and the next sweep tries it again.
+    /// keeps the place, and the next check lists it once more.
     fn is_out_of_reach(&self, bucket: &str, failure: &Failure) -> bool {
         failure.class == FailureClass::Denied && !self.is_current(bucket)
     }
@@ -240,8 +242,16 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         self.log("delete a canary", failure);
         let is_there =
             |place: &&CanaryPlace| place.folder == flight.folder && place.bucket.name == version.bucket.name;
-        self.canaries.unlisted.extend(self.places.iter().filter(is_there).cloned());
+        let left: Vec<CanaryPlace> = self.places.iter().filter(is_there).cloned().collect();
+        left.into_iter().for_each(|place| self.list_again(place));
         flight.deleted(version);
+    }
+
+    /// The next check lists a place that was out of reach.
+    fn list_again(&mut self, place: CanaryPlace) {
+        self.canaries.known.remove(&place);
+        self.canaries.unlisted.insert(place);
+        self.canaries.swept_at = None;
     }
 
     /// Lists the replicas of a canary that ended, which shows what it proves.
@@ -255,7 +265,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
                 Ok(versions) => found.push((place, versions)),
                 Err(failure) if self.is_out_of_reach(&place.bucket.name, &failure) => {
                     self.log("list the replicas of a canary", &failure);
-                    self.canaries.unlisted.insert(place);
+                    self.list_again(place);
                 }
                 Err(failure) => return Err(failure),
             }

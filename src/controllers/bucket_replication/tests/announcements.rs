@@ -16,7 +16,7 @@ fn given_role() -> Scene {
 }
 
 /// Someone creates a role that S3 may assume. Returns its ARN.
-fn create_role(scene: &Scene, name: &str) -> String {
+pub(super) fn create_role(scene: &Scene, name: &str) -> String {
     let arn = format!("arn:aws:iam::{HERE}:role/{name}");
     let role = SimulatedRole {
         arn: arn.clone(),

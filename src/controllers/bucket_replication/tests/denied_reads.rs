@@ -3,6 +3,7 @@
 
 use strum::IntoEnumIterator;
 
+use super::announcements::create_role;
 use super::failed_steps::{DRIFTS, delete_configuration, replicating, rules, two_accounts};
 use super::*;
 use crate::replication::{FailureClass, Step};
@@ -624,4 +625,23 @@ fn a_deletion_leaves_a_role_that_a_bucket_policy_may_name_until_that_can_be_read
     scene.clock.advance(Duration::from_secs(600));
     scene.check();
     assert_eq!((scene.object(), scene.world().roles.len()), (None, 0));
+}
+
+/// Nobody knows whether it trusts S3, or is there at all.
+#[test]
+fn nothing_counts_as_in_sync_beside_a_role_of_someone_else_that_cannot_be_read() {
+    let mut scene = Scene::new();
+    let mut given = spec();
+    given["role"] = json!({ "arn": create_role(&scene, "given") });
+    deny(&scene, ("iam:GetRole", "given"));
+    scene.apply(given);
+    scene.check();
+    assert_eq!(scene.reason(), "Applied", "{}", scene.message());
+    let states =
+        |scene: &Scene| ["Ready", "RoleReady", "InSync"].map(|kind| scene.condition(kind)["status"].clone());
+    assert_eq!(states(&scene), ["True", "Unknown", "Unknown"]);
+    allow_all(&scene);
+    scene.clock.advance(Duration::from_secs(600));
+    scene.check();
+    assert_eq!(states(&scene), ["True"; 3]);
 }
