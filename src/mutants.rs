@@ -72,10 +72,18 @@ pub enum Mutant {
     OtherSourceApproved,
     ForeignJobRoleDeleted,
     LostAnswerForgotten,
+    HolderNotAsked,
+    EqualRulesOwned,
+    FoundDeleted,
+    BoundaryNotImposed,
+    BoundaryComesLast,
+    TagsKept,
+    PolicyRewritten,
+    FormerPoliciesBelieved,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 65] = [
+    pub const ALL: [Mutant; 73] = [
         Mutant::NoLiveGet,
         Mutant::NoFinalizer,
         Mutant::FinalizerReplaced,
@@ -141,6 +149,14 @@ impl Mutant {
         Mutant::OtherSourceApproved,
         Mutant::ForeignJobRoleDeleted,
         Mutant::LostAnswerForgotten,
+        Mutant::HolderNotAsked,
+        Mutant::EqualRulesOwned,
+        Mutant::FoundDeleted,
+        Mutant::BoundaryNotImposed,
+        Mutant::BoundaryComesLast,
+        Mutant::TagsKept,
+        Mutant::PolicyRewritten,
+        Mutant::FormerPoliciesBelieved,
     ];
 
     /// The fault, in one sentence.
@@ -273,6 +289,24 @@ impl Mutant {
                 "The role of a job is deleted by its name, whatever its tags say."
             }
             Mutant::LostAnswerForgotten => "A write that AWS did not answer counts as one that was not made.",
+            Mutant::HolderNotAsked => {
+                "Of two resources of the same second, the one that has applied its spec does not keep the source."
+            }
+            Mutant::EqualRulesOwned => {
+                "A configuration with the rules of the spec counts as equal, whatever its role."
+            }
+            Mutant::FoundDeleted => "Deletion removes a configuration that was there before the resource.",
+            Mutant::BoundaryNotImposed => {
+                "The permissions boundary that an AwsAccount imposes is not put on roles."
+            }
+            Mutant::BoundaryComesLast => "A role gets its permissions boundary after its permissions.",
+            Mutant::TagsKept => "A tag that the spec no longer asks for stays on the role.",
+            Mutant::PolicyRewritten => {
+                "A bucket policy is written with the statements of others, and without its Id and its version."
+            }
+            Mutant::FormerPoliciesBelieved => {
+                "A policy that another process may have changed a moment ago is believed beside newer rules."
+            }
         }
     }
 }

@@ -62,9 +62,11 @@ pub fn holds(policy: Option<&Value>, sid: &str) -> bool {
 /// refuses every policy that holds one. Of several replications whose roles were deleted, each would otherwise wait for
 /// the others.
 pub fn merged(policy: Option<&Value>, sid: &str, statements: &[Statement]) -> Option<Value> {
-    let mut merged =
-        policy.cloned().unwrap_or_else(|| json!({"Version": PolicyDocument::new(Vec::new()).version}));
-    let mut all = held_statements(&merged);
+    let mut merged = policy
+        .filter(|_| !is_on(Mutant::PolicyRewritten))
+        .cloned()
+        .unwrap_or_else(|| json!({"Version": PolicyDocument::new(Vec::new()).version}));
+    let mut all = policy.map(held_statements).unwrap_or_default();
     all.retain(|held| !has_sid(held, sid) || is_on(Mutant::StatementsDuplicated));
     all.retain(|held| !names_only_deleted(held));
     all.extend(statements.iter().map(|statement| json!(statement)));

@@ -33,6 +33,7 @@ use crate::simulation::clients::SimulatedClients;
 use crate::simulation::denials::Denials;
 use crate::simulation::observation::Observation;
 use crate::simulation::world::{SimulatedRole, World, access_denied};
+use crate::simulation::written_part::WrittenPart;
 
 /// The access key that the operator signs with.
 pub const OWN_KEY: &str = "ASIAOPERATOR";
@@ -47,6 +48,8 @@ struct CloudState {
     world: Arc<World>,
     /// The state before the last write, from which AWS may still answer.
     before: Arc<World>,
+    /// The state before the last write that changed a part.
+    before_part: BTreeMap<WrittenPart, Arc<World>>,
     /// The state before someone else changed it last.
     before_others: Arc<World>,
     /// Answer the next read from a former state.
@@ -64,6 +67,8 @@ struct CloudState {
 pub enum Former {
     /// Before the last write of the operator.
     BeforeWrite,
+    /// One part as it was before the last write of the operator that changed it, and all else as it is now.
+    BeforePart(WrittenPart),
     /// Before someone else changed AWS last.
     BeforeOthers,
 }
@@ -82,6 +87,19 @@ struct OldAnswers {
     show: fn(&mut World, &World),
 }
 
+impl CloudState {
+    fn former(&self, former: Former) -> Arc<World> {
+        match former {
+            Former::BeforeWrite => self.before.clone(),
+            Former::BeforeOthers => self.before_others.clone(),
+            Former::BeforePart(part) => match self.before_part.get(&part) {
+                Some(then) => Arc::new(part.of_former(&self.world, then)),
+                None => self.world.clone(),
+            },
+        }
+    }
+}
+
 impl std::fmt::Debug for OldAnswers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "old answers until {:?}", self.until)
@@ -93,6 +111,7 @@ impl SimulatedCloud {
         let world = Arc::new(world);
         SimulatedCloud(Arc::new(Mutex::new(CloudState {
             before: world.clone(),
+            before_part: BTreeMap::new(),
             before_others: world.clone(),
             world,
             stale: None,
@@ -129,11 +148,7 @@ impl SimulatedCloud {
 
     /// A former state.
     pub fn former(&self, former: Former) -> Arc<World> {
-        let state = self.0.lock();
-        match former {
-            Former::BeforeWrite => state.before.clone(),
-            Former::BeforeOthers => state.before_others.clone(),
-        }
+        self.0.lock().former(former)
     }
 
     /// While this stays the same, so does the state.
@@ -188,11 +203,10 @@ impl SimulatedCloud {
                 return read(&shown);
             }
         }
-        read(match state.stale.take() {
-            None => &state.world,
-            Some(Former::BeforeWrite) => &state.before,
-            Some(Former::BeforeOthers) => &state.before_others,
-        })
+        match state.stale.take() {
+            None => read(&state.world),
+            Some(former) => read(&state.former(former)),
+        }
     }
 
     fn write<T>(&self, write: impl FnOnce(&mut World) -> Read<T>) -> Read<T> {
@@ -200,6 +214,9 @@ impl SimulatedCloud {
         let before = state.world.clone();
         let result = write(Arc::make_mut(&mut state.world));
         if result.is_ok() {
+            let CloudState { world, before_part, .. } = &mut *state;
+            let written = WrittenPart::ALL.into_iter().filter(|part| part.differs(&before, world));
+            before_part.extend(written.map(|part| (part, before.clone())));
             state.before = before;
             state.version += 1;
         }

@@ -20,6 +20,7 @@ mod observation;
 mod operator;
 mod steps;
 mod world;
+mod written_part;
 
 pub use api_server::{ApiServer, ObjectName};
 pub use clients::SimulatedClients;
@@ -30,3 +31,4 @@ pub use jobs::{Jobs, SimulatedJob};
 pub use operator::SimulatedOperator;
 pub use steps::DEAD_PRINCIPAL;
 pub use world::{SimulatedBucket, SimulatedRole, World};
+pub use written_part::WrittenPart;

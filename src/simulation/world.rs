@@ -64,7 +64,7 @@ pub struct SimulatedBucket {
     pub objects: Objects,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SimulatedRole {
     pub arn: String,
     pub name: String,

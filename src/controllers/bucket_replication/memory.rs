@@ -496,7 +496,7 @@ impl ResourceMemory<'_> {
         // Locked from the question to the claim: of two that ask at once one is answered first.
         let mut entries = self.memory.0.lock();
         let holds = |r: &BucketReplication| {
-            source_ownership::has_applied(r.status.as_ref())
+            source_ownership::may_have_put(r.status.as_ref())
                 || r.uid().and_then(|uid| entries.by_uid.get(&uid)).is_some_and(|entry| entry.claims)
         };
         let all = rivals.iter().copied().chain([resource]);

@@ -7,10 +7,17 @@ use std::cmp::Ordering;
 use kube::ResourceExt;
 
 use crate::api::{BucketReplication, BucketReplicationStatus};
+use crate::mutants::{Mutant, is_on};
 
 /// Whether a status says that its resource applied a configuration.
 pub fn has_applied(status: Option<&BucketReplicationStatus>) -> bool {
     status.is_some_and(|status| status.applied_hash.is_some())
+}
+
+/// Whether a status says that its resource applied a configuration, or that it was about to put one: the process may have
+/// died after that.
+pub fn may_have_put(status: Option<&BucketReplicationStatus>) -> bool {
+    has_applied(status) || status.is_some_and(|status| status.announced_configuration.is_some())
 }
 
 /// How a rival's age compares with a resource's. Kubernetes counts it in whole seconds.
@@ -29,7 +36,7 @@ pub fn owner<'a>(
     holds: impl Fn(&BucketReplication) -> bool,
 ) -> Option<&'a BucketReplication> {
     resources.min_by(|a, b| {
-        let tie = |r: &BucketReplication| (!holds(r), r.uid());
+        let tie = |r: &BucketReplication| (!holds(r) && !is_on(Mutant::HolderNotAsked), r.uid());
         compare_age(a, b).then_with(|| tie(a).cmp(&tie(b)))
     })
 }

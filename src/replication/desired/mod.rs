@@ -19,6 +19,7 @@ use crate::api::{
 use crate::iam::bucket_policy;
 use crate::iam::digest::sha256_prefix;
 use crate::iam::document::{PolicyDocument, Statement, trust_policy};
+use crate::mutants::{Mutant, is_on};
 use crate::replication::configuration::{Rule, RuleDestination, RuleFilter};
 use crate::replication::desired::permissions::{Extent, permissions};
 use crate::replication::observed::Caller;
@@ -159,7 +160,8 @@ fn desired_role(
     DesiredRole::Managed(ManagedRole {
         name: name.unwrap_or_else(|| id.default_role_name()),
         path: path.or(imposed.path).unwrap_or_else(|| DEFAULT_ROLE_PATH.to_owned()),
-        permissions_boundary: permissions_boundary.or(imposed.permissions_boundary),
+        permissions_boundary: permissions_boundary
+            .or(imposed.permissions_boundary.filter(|_| !is_on(Mutant::BoundaryNotImposed))),
         tags: all_tags,
         trust: trust_policy(S3),
         permissions: permissions(),

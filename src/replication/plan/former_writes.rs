@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::api::{AnnouncedConfiguration, AwsResource};
 use crate::iam::bucket_policy::{self, written_by_operators};
 use crate::iam::compare::compare;
+use crate::mutants::{Mutant, is_on};
 use crate::replication::configuration::{Configuration, Rule};
 use crate::replication::desired::DesiredRole;
 use crate::replication::plan::Plan;
@@ -34,7 +35,7 @@ pub fn relies_on_old_answers(
         return relies_on_configuration(input, plan);
     }
     // A configuration that was applied is written again as it was.
-    !input.was_applied() && relies_on_policies(input, plan, is_own)
+    !input.was_applied() && !is_on(Mutant::FormerPoliciesBelieved) && relies_on_policies(input, plan, is_own)
 }
 
 /// Whether the configuration that the other process put last can only be the one that is desired now, or the one that AWS

@@ -316,7 +316,10 @@ fn role_steps(input: &PlanInput<'_>, role: &ManagedRole, differences: &[DriftEnt
             documents: RoleDocuments {
                 path: role.path.clone(),
                 trust: role.trust.to_json(),
-                permissions_boundary: role.permissions_boundary.clone(),
+                permissions_boundary: role
+                    .permissions_boundary
+                    .clone()
+                    .filter(|_| !is_on(Mutant::BoundaryComesLast)),
                 tags: role.tags.clone(),
                 description: format!("S3 replication for BucketReplication {namespace}/{resource}"),
             },
@@ -358,7 +361,7 @@ fn role_steps(input: &PlanInput<'_>, role: &ManagedRole, differences: &[DriftEnt
     steps.extend(tagged.map(|tags| Step::TagRole { role: name.clone(), tags }));
     let unset: Vec<String> =
         tag_differences().filter(|(_, wanted)| !wanted).map(|(key, _)| key.to_owned()).collect();
-    if !unset.is_empty() && !keeps_all(input) {
+    if !unset.is_empty() && !keeps_all(input) && !is_on(Mutant::TagsKept) {
         steps.push(Step::UntagRole { role: name, keys: unset });
     }
     steps

@@ -71,7 +71,7 @@ impl OwnershipFacts<'_> {
         let applied =
             origin.is_some() || (status.applied_hash.is_some() && applied_role(status) == Some(&held.role));
         match origin.or(status.configuration) {
-            Some(ConfigurationOrigin::Found) => false,
+            Some(ConfigurationOrigin::Found) if !is_on(Mutant::FoundDeleted) => false,
             Some(ConfigurationOrigin::Adopted) if self.adoption != AdoptionPolicy::Adopt => false,
             _ => own_role || (applied && !self.disputed),
         }

@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::simulation::explore::act::Act;
 pub use crate::simulation::explore::budget::{BUDGETS, Budget};
+use crate::simulation::written_part::WrittenPart;
 
 /// Something other than what happens when nobody interferes.
 #[derive(Clone, Copy)]
@@ -20,7 +21,10 @@ pub enum Deviation {
         stays: bool,
     },
     LoseAnswer,
+    /// AWS answers from before the last write of the operator.
     AnswerStale,
+    /// AWS answers with one part from before the last write of that part.
+    AnswerOldPart(WrittenPart),
     /// The process dies when the call has taken effect.
     DieAfter,
     /// The process dies between two checks.
@@ -43,7 +47,7 @@ impl Deviation {
             Deviation::Fail | Deviation::UnknownRole => Budget::Failures,
             Deviation::Deny { .. } => Budget::Denials,
             Deviation::LoseAnswer => Budget::LostAnswers,
-            Deviation::AnswerStale => Budget::StaleAnswers,
+            Deviation::AnswerStale | Deviation::AnswerOldPart(_) => Budget::StaleAnswers,
             Deviation::DieAfter | Deviation::Restart => Budget::Crashes,
             Deviation::AnswerOther(_) | Deviation::Switch(_) => Budget::Switches,
             Deviation::CheckEarly => Budget::EarlyChecks,
@@ -65,6 +69,7 @@ impl fmt::Display for Deviation {
             }
             Deviation::LoseAnswer => f.write_str("loses-answer"),
             Deviation::AnswerStale => f.write_str("answers-stale"),
+            Deviation::AnswerOldPart(part) => write!(f, "answers-old-{part}"),
             Deviation::DieAfter => f.write_str("dies-after"),
             Deviation::Restart => f.write_str("restarts"),
             Deviation::AnswerOther(index) => write!(f, "answers-other-{index}"),

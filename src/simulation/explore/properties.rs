@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::api::{AdoptionPolicy, BucketReplication, DeletionPolicy, ManagementPolicy};
+use crate::api::{AdoptionPolicy, BucketReplication, DeletionPolicy, ManagementPolicy, Switch};
 use crate::iam::arn::{bucket_of_arn, role_of_arn};
 use crate::simulation::api_server::{ApiServer, ObjectName};
 use crate::simulation::explore::scene_beginnings::owner_tags;
@@ -196,13 +197,16 @@ pub fn texts(value: &Value) -> Vec<&str> {
     }
 }
 
+/// Stands for the keys of the objects of a source, which a configuration does not name.
+const ANY_KEY: &str = "a key";
+
 /// Whether a policy allows an action on a resource, to a principal where it names any.
 fn allows(policy: Option<&Value>, principal: Option<&str>, action: &str, resource: &str) -> bool {
     statements(policy).iter().any(|statement| {
         let to = principal.is_none_or(|principal| texts(&statement["Principal"]["AWS"]).contains(&principal));
         to && statement["Effect"] == "Allow"
             && texts(&statement["Action"]).contains(&action)
-            && texts(&statement["Resource"]).contains(&resource)
+            && (resource == ANY_KEY || texts(&statement["Resource"]).contains(&resource))
     })
 }
 
@@ -217,6 +221,11 @@ pub struct Need {
 }
 
 impl Need {
+    /// Whether the role is to be allowed it by its own policy.
+    pub fn is_of_role(&self) -> bool {
+        self.by.is_none()
+    }
+
     /// Whether a policy is to allow it that the operator can neither read nor write: nobody there trusts the operator.
     pub fn is_out_of_reach(&self, world: &World) -> bool {
         let bucket = self.by.as_ref().and_then(|bucket| world.buckets.get(bucket));
@@ -241,7 +250,7 @@ pub fn lacks(world: &World, bucket: &str) -> BTreeMap<Need, String> {
             on: on.to_owned(),
         };
         let (here, to) = (format!("arn:aws:s3:::{bucket}"), format!("{}/*", rule.destination.bucket));
-        let from = format!("{here}/*");
+        let (from, any_key) = (format!("{here}/*"), ANY_KEY.to_owned());
         let mut needed = vec![
             ("s3:GetReplicationConfiguration", &here),
             ("s3:ListBucket", &here),
@@ -255,6 +264,9 @@ pub fn lacks(world: &World, bucket: &str) -> BTreeMap<Need, String> {
         }
         if let Some(key) = &rule.destination.kms_key {
             needed.push(("kms:Encrypt", key));
+        }
+        if rule.kms_encrypted_objects == Switch::Enabled {
+            needed.push(("kms:Decrypt", &any_key));
         }
         for (action, on) in needed {
             let why = match role {
@@ -331,15 +343,43 @@ pub fn forbidden(server: &ApiServer, object: &BucketReplication, seen: bool) -> 
     None
 }
 
-/// The name of an older resource that is allowed to replicate from the same source, and therefore owns it.
+/// The name of another resource that is allowed to replicate from the same source and owns it: an older one, or one of the
+/// same second that has applied its spec, or has announced to. Of two of the same second that have not, none owns it yet.
 pub fn owner_before(server: &ApiServer, object: &BucketReplication, seen: bool) -> Option<String> {
-    let created = |object: &BucketReplication| object.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    older(server, object, seen).or_else(|| {
+        let holds = |object: &BucketReplication| {
+            let status = object.status.as_ref();
+            status.is_some_and(|held| held.applied_hash.is_some() || held.announced_configuration.is_some())
+        };
+        let is_held_by =
+            |other: &BucketReplication| created(other) == created(object) && holds(other) && !holds(object);
+        rival(server, object, seen, is_held_by)
+    })
+}
+
+/// The name of an older resource that is allowed to replicate from the same source.
+pub fn older(server: &ApiServer, object: &BucketReplication, seen: bool) -> Option<String> {
+    rival(server, object, seen, |other| created(other) < created(object))
+}
+
+fn created(object: &BucketReplication) -> Option<Timestamp> {
+    object.metadata.creation_timestamp.as_ref().map(|time| time.0)
+}
+
+/// The name of another resource that is allowed to replicate from the same source, and of which this holds.
+fn rival(
+    server: &ApiServer,
+    object: &BucketReplication,
+    seen: bool,
+    is_wanted: impl Fn(&BucketReplication) -> bool,
+) -> Option<String> {
     let others = server.objects.iter().filter(|(name, _)| name.kind == "BucketReplication");
     others.filter_map(|(name, other)| Some((name, BucketReplication::deserialize(other).ok()?))).find_map(
         |(name, other)| {
-            let is_older = created(&other) < created(object);
+            let is_other = other.metadata.uid != object.metadata.uid;
             let is_same = other.spec.source.bucket == object.spec.source.bucket;
-            (is_older && is_same && forbidden(server, &other, seen).is_none()).then(|| name.name.clone())
+            (is_other && is_same && is_wanted(&other) && forbidden(server, &other, seen).is_none())
+                .then(|| name.name.clone())
         },
     )
 }

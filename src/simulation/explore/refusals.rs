@@ -38,6 +38,9 @@ impl PresentFacts<'_> {
             "AccountNotFound" => not_allowed().is_some_and(|why| is_of_account(&why)),
             "SourceConflict" => owner_before(server, object, accounts_seen).is_some(),
             "AccessDenied" => self.is_shut_out(&self.accounts_of_spec()),
+            // S3 finds no versioning in a bucket of another account.
+            "InvalidRequest" => self.is_shut_out(&self.accounts_of_spec()),
+            "RoleNotFound" => self.is_given_role_gone(),
             "ForeignRole" => !adopts(object) && self.is_role_foreign(),
             "ForeignConfiguration" => !adopts(object) && self.is_configuration_foreign(),
             "Drifted" => {
@@ -95,6 +98,12 @@ impl PresentFacts<'_> {
         let name = self.object.spec.source.account_ref.as_deref().unwrap_or("default");
         let account = self.server.objects.get(&ObjectName::account(name));
         account.and_then(|held| held["spec"]["accountId"].as_str()).unwrap_or(&self.world.own_account)
+    }
+
+    /// Whether the spec names a role that someone else is to make, and there is none.
+    fn is_given_role_gone(&self) -> bool {
+        let arn = self.json["spec"]["role"]["arn"].as_str();
+        arn.is_some_and(|arn| self.world.role_by_arn(arn).is_none())
     }
 
     /// Whether the role that the spec names is someone else's, by its tags.

@@ -10,17 +10,18 @@ use crate::simulation::explore::backfills;
 use crate::simulation::explore::deviation::Deviation;
 use crate::simulation::explore::scene_acts::{
     ADD_FINALIZER, ADD_STATEMENT, ADD_TAG, ADOPT, ALLOW_AGAIN, ALLOW_ELDER, CREATE_AGAIN, DELETE,
-    DELETE_ACCOUNT, DELETE_DESTINATION_ACCOUNT, DELETE_ELDER, DELETE_ROLE, DISABLE_RULES, EDIT_DESTINATION,
-    EDIT_DESTINATION_BACK, EDIT_RULES, EDIT_STATEMENTS, FORBID_CANARIES, FORBID_CANARIES_ABROAD,
-    FORBID_ELDER, LEAVE_SHARED, MOVE_CANARIES, MOVE_HOME, NAME_OTHER_ACCOUNT, OBSERVE, RECREATE_ACCOUNT,
-    REFUSE, RELABEL_NAMESPACE, REMOVE_CONFIGURATION, REMOVE_STATEMENTS, RENAME_ROLE, RENAME_ROLE_AGAIN,
-    RENAME_ROLE_BACK, REPLACE_CONFIGURATION, REPLACE_RESOURCE, REQUEST, RESUME, RETAG_ROLE, RETAIN,
-    REWRITE_RULES, STOP_CANARIES, STOP_TRUSTING, STRIP, SUSPEND, SUSPEND_VERSIONING, TIGHTEN_ACCOUNT,
-    TIGHTEN_DESTINATION, TRUST_AGAIN, TWIN_DELETE, TWIN_LEAVES_SHARED, WEAKEN_ROLE,
+    DELETE_ACCOUNT, DELETE_DESTINATION_ACCOUNT, DELETE_ELDER, DELETE_GIVEN_ROLE, DELETE_ROLE, DISABLE_RULES,
+    DROP_TAGS, EDIT_DESTINATION, EDIT_DESTINATION_BACK, EDIT_RULES, EDIT_STATEMENTS, FORBID_CANARIES,
+    FORBID_CANARIES_ABROAD, FORBID_ELDER, IMPOSE_BOUNDARY, LEAVE_SHARED, MOVE_CANARIES, MOVE_HOME,
+    NAME_OTHER_ACCOUNT, NAME_OWN_ROLE, OBSERVE, RECREATE_ACCOUNT, REFUSE, RELABEL_NAMESPACE,
+    REMOVE_CONFIGURATION, REMOVE_STATEMENTS, RENAME_ROLE, RENAME_ROLE_AGAIN, RENAME_ROLE_BACK,
+    REPLACE_CONFIGURATION, REPLACE_RESOURCE, REQUEST, RESUME, RETAG_ROLE, RETAIN, REWRITE_RULES,
+    STOP_CANARIES, STOP_TRUSTING, STRIP, SUSPEND, SUSPEND_VERSIONING, TAKE_DESTINATION, TAKE_SOURCE,
+    TIGHTEN_ACCOUNT, TIGHTEN_DESTINATION, TRUST_AGAIN, TWIN_DELETE, TWIN_LEAVES_SHARED, WEAKEN_ROLE,
 };
 use crate::simulation::explore::scene_beginnings::{
-    account_of_another_team, accounts, canary, canary_abroad, every_field, foreign, labelled_destination,
-    one_account, rivals, shared, two_destinations,
+    account_of_another_team, accounts, canary, canary_abroad, equal_rules, every_field, foreign, found,
+    given_role, labelled_destination, one_account, rivals, rivals_of_one_second, shared, two_destinations,
 };
 use crate::simulation::world::World;
 
@@ -94,7 +95,7 @@ const BACKFILL: Scene = Scene {
 };
 
 /// Every scene.
-pub const SCENES: [Scene; 37] = [
+pub const SCENES: [Scene; 43] = [
     Scene {
         name: "one-account",
         denies_kubernetes: true,
@@ -200,7 +201,7 @@ pub const SCENES: [Scene; 37] = [
     Scene {
         name: "every-field",
         about: "one resource whose spec names every field of its rules and of its role, with a destination in another account",
-        acts: &[REWRITE_RULES, EDIT_RULES, WEAKEN_ROLE, EDIT_STATEMENTS],
+        acts: &[REWRITE_RULES, DROP_TAGS, EDIT_RULES, WEAKEN_ROLE, EDIT_STATEMENTS],
         begin: every_field,
         ..PLAIN
     },
@@ -228,6 +229,33 @@ pub const SCENES: [Scene; 37] = [
         opening: &[("idle.1", Deviation::Act(&ADOPT)), ("idle.2", Deviation::Act(&REFUSE))],
         acts: &[RENAME_ROLE, ADOPT, DELETE, DELETE_ROLE, REPLACE_CONFIGURATION, REMOVE_CONFIGURATION],
         begin: foreign,
+        ..PLAIN
+    },
+    Scene {
+        name: "role-given",
+        about: "one resource whose spec names a role that someone else made",
+        acts: &[EDIT_DESTINATION, NAME_OWN_ROLE, DELETE, DELETE_GIVEN_ROLE, REPLACE_CONFIGURATION],
+        begin: given_role,
+        ..PLAIN
+    },
+    Scene {
+        name: "found",
+        about: "one resource whose bucket has the configuration that it asks for, with a role that someone else made",
+        acts: &[EDIT_DESTINATION, NAME_OWN_ROLE, ADOPT, DELETE, REPLACE_CONFIGURATION, REMOVE_CONFIGURATION],
+        begin: found,
+        ..PLAIN
+    },
+    Scene {
+        name: "equal-rules",
+        about: "one resource whose bucket has the rules that it asks for, with a role of someone else",
+        acts: &[ADOPT, REFUSE, DELETE, REMOVE_CONFIGURATION],
+        begin: equal_rules,
+        ..PLAIN
+    },
+    Scene {
+        name: "bucket-taken",
+        about: "one resource whose buckets another account may take by their names",
+        acts: &[TAKE_SOURCE, TAKE_DESTINATION, EDIT_DESTINATION, DELETE],
         ..PLAIN
     },
     Scene {
@@ -342,6 +370,14 @@ pub const SCENES: [Scene; 37] = [
         ..PLAIN
     },
     Scene {
+        name: "boundary",
+        about: "one resource under an AwsAccount that may get a permissions boundary for roles, and two operators, of which one leads",
+        standby: true,
+        acts: &[IMPOSE_BOUNDARY, RENAME_ROLE],
+        begin: accounts,
+        ..PLAIN
+    },
+    Scene {
         name: "rivals",
         about: "one resource, and an older one for the same source, which its AwsAccount does not allow at first",
         resources: &["elder", "orders"],
@@ -365,6 +401,14 @@ pub const SCENES: [Scene; 37] = [
         opening: &[("idle.1", Deviation::Act(&ALLOW_ELDER))],
         acts: &[FORBID_ELDER],
         begin: rivals,
+        ..PLAIN
+    },
+    Scene {
+        name: "one-second",
+        about: "two resources of the same second for one source, of which the AwsAccount of the first does not allow it at first",
+        resources: &["elder", "orders"],
+        acts: &[ALLOW_ELDER, FORBID_ELDER, DELETE, DELETE_ELDER],
+        begin: rivals_of_one_second,
         ..PLAIN
     },
     Scene {

@@ -13,6 +13,7 @@ use crate::simulation::explore::budget::Budget;
 use crate::simulation::explore::scene_beginnings::{
     default_account, first_policy, foreign_configuration, foreign_tags, spec_of, their_statement,
 };
+use crate::simulation::world::World;
 
 fn resource(server: &mut ApiServer, edit: impl FnOnce(&mut Value)) -> bool {
     edit_named(server, "orders", edit)
@@ -602,4 +603,69 @@ pub(super) const FORBID_ELDER: Act = Act {
         server.edit(&name, |object| object["spec"]["sources"] = json!(["invoices"]));
         allowed
     },
+};
+
+pub(super) const NAME_OWN_ROLE: Act = Act {
+    name: "names-own-role",
+    sentence: "The user lets data/orders have its own role orders-role",
+    budget: Budget::SpecChanges,
+    effect: |_, server| edit_spec(server, |spec| spec["role"] = json!({"name": "orders-role"})),
+};
+
+pub(super) const DELETE_GIVEN_ROLE: Act = Act {
+    name: "deletes-given-role",
+    sentence: "Someone deletes role given with its policy",
+    budget: Budget::Outsiders,
+    effect: |world, _| {
+        if let Some(role) = world.role_mut(HERE, "given") {
+            role.policy = None;
+        }
+        world.delete_role(HERE, "given").is_ok()
+    },
+};
+
+pub(super) const IMPOSE_BOUNDARY: Act = Act {
+    name: "imposes-boundary",
+    sentence: "The administrator imposes a permissions boundary on roles under AwsAccount default",
+    budget: Budget::Administrators,
+    effect: |_, server| {
+        let name = ObjectName::account("default");
+        let boundary = json!(format!("arn:aws:iam::{HERE}:policy/imposed"));
+        let is_free = server
+            .objects
+            .get(&name)
+            .is_some_and(|object| object["spec"]["roles"]["permissionsBoundary"] != boundary);
+        server.edit(&name, |object| object["spec"]["roles"] = json!({"permissionsBoundary": boundary}));
+        is_free
+    },
+};
+
+pub(super) const TAKE_SOURCE: Act = Act {
+    name: "takes-source",
+    sentence: "Someone deletes bucket orders, and another account makes one of that name",
+    budget: Budget::Outsiders,
+    effect: |world, _| take_bucket(world, "orders", "us-east-1"),
+};
+
+pub(super) const TAKE_DESTINATION: Act = Act {
+    name: "takes-destination",
+    sentence: "Someone deletes bucket copies, and another account makes one of that name",
+    budget: Budget::Outsiders,
+    effect: |world, _| take_bucket(world, "copies", "eu-west-1"),
+};
+
+/// An account that nobody let the operator into.
+const STRANGER: &str = "777788889999";
+
+fn take_bucket(world: &mut World, name: &str, region: &str) -> bool {
+    let is_free = world.buckets.get(name).is_some_and(|bucket| bucket.account_id != STRANGER);
+    world.create_bucket(name, region, STRANGER);
+    is_free
+}
+
+pub(super) const DROP_TAGS: Act = Act {
+    name: "drops-tags",
+    sentence: "The user takes the tags of the role out of data/orders",
+    budget: Budget::SpecChanges,
+    effect: |_, server| edit_spec(server, |spec| spec["role"]["tags"] = json!({})),
 };

@@ -146,13 +146,75 @@ pub(super) fn foreign() -> (World, ApiServer) {
     (world, server)
 }
 
+/// The ARN of a role that someone else made for replication, and that a spec may name.
+pub(super) const GIVEN_ROLE: &str = "arn:aws:iam::111122223333:role/given";
+
+/// A spec names a role that someone else made, with the permissions for two destinations.
+pub(super) fn given_role() -> (World, ApiServer) {
+    let (mut world, mut server) = one_account();
+    let resource = ObjectName::replication("data", "orders");
+    server.edit(&resource, |object| object["spec"]["role"] = json!({"arn": GIVEN_ROLE}));
+    let allow = |actions: Value, on: Value| json!({"Effect": "Allow", "Action": actions, "Resource": on});
+    let policy = json!({"Version": "2012-10-17", "Statement": [
+        allow(json!(["s3:GetReplicationConfiguration", "s3:ListBucket"]), json!("arn:aws:s3:::orders")),
+        allow(json!(["s3:GetObjectVersionForReplication", "s3:GetObjectVersionAcl",
+            "s3:GetObjectVersionTagging"]), json!("arn:aws:s3:::orders/*")),
+        allow(json!(["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags", "s3:PutObjectAcl",
+            "s3:PutObjectTagging"]), json!(["arn:aws:s3:::copies/*", "arn:aws:s3:::archive/*"])),
+    ]});
+    let role = SimulatedRole {
+        arn: GIVEN_ROLE.to_owned(),
+        name: "given".to_owned(),
+        path: "/".to_owned(),
+        trust: crate::iam::document::trust_policy("s3.amazonaws.com").to_value(),
+        permissions_boundary: None,
+        tags: [("team".to_owned(), "storage".to_owned())].into(),
+        policy: Some(policy),
+        other_policies: Vec::new(),
+    };
+    world.roles.insert((HERE.to_owned(), "given".to_owned()), role);
+    (world, server)
+}
+
+/// The same, and the bucket has the configuration that the spec asks for.
+pub(super) fn found() -> (World, ApiServer) {
+    let (mut world, server) = given_role();
+    configure(&mut world, GIVEN_ROLE);
+    (world, server)
+}
+
+/// The bucket has the rules that the spec asks for, with a role of someone else.
+pub(super) fn equal_rules() -> (World, ApiServer) {
+    let (mut world, server) = one_account();
+    configure(&mut world, FOREIGN_ROLE);
+    (world, server)
+}
+
+/// Puts the rule of [`spec_of`] on bucket orders.
+fn configure(world: &mut World, role: &str) {
+    for name in ["orders", "copies"] {
+        if let Some(bucket) = world.buckets.get_mut(name) {
+            bucket.versioning = VersioningStatus::Enabled;
+        }
+    }
+    let Configuration { rules, .. } = foreign_configuration();
+    let mut rules = rules.into_values();
+    if let (Some(bucket), Some(mut rule)) = (world.buckets.get_mut("orders"), rules.next()) {
+        rule.destination.bucket = "arn:aws:s3:::copies".to_owned();
+        let rules = [("all".to_owned(), rule)].into();
+        bucket.configuration = Some(Configuration { role: role.to_owned(), rules });
+    }
+}
+
 pub(super) fn their_statement(sid: &str) -> Value {
     json!({"Sid": sid, "Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObject",
         "Resource": "arn:aws:s3:::replicas/*"})
 }
 
+/// With an Id, and with the version that a policy without `Version` has
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html>).
 pub(super) fn first_policy() -> Value {
-    json!({"Version": "2012-10-17", "Statement": [their_statement("First")]})
+    json!({"Version": "2008-10-17", "Id": "theirs", "Statement": [their_statement("First")]})
 }
 
 /// Buckets, and one of another account, with an `AwsAccount` for each account.
@@ -234,6 +296,16 @@ pub(super) fn accounts() -> (World, ApiServer) {
 }
 
 pub(super) fn rivals() -> (World, ApiServer) {
+    rivals_created_at(0, 1)
+}
+
+/// Kubernetes counts in whole seconds.
+pub(super) fn rivals_of_one_second() -> (World, ApiServer) {
+    rivals_created_at(0, 0)
+}
+
+/// Two resources for one source, by the seconds of their creation.
+fn rivals_created_at(elder_second: i64, second: i64) -> (World, ApiServer) {
     let mut server = data_namespace();
     let allowing = |sources: Value| {
         json!({"accountId": HERE, "namespaces": {"matchNames": ["data"]}, "sources": sources,
@@ -244,8 +316,8 @@ pub(super) fn rivals() -> (World, ApiServer) {
     let mut elder = spec_of("orders");
     elder["source"]["accountRef"] = json!("other");
     elder["role"] = json!({"name": "elder-role"});
-    server.create(&ObjectName::replication("data", "elder"), elder, 0);
-    server.create(&ObjectName::replication("data", "orders"), spec_of("orders"), 1);
+    server.create(&ObjectName::replication("data", "elder"), elder, elder_second);
+    server.create(&ObjectName::replication("data", "orders"), spec_of("orders"), second);
     (buckets(), server)
 }
 

@@ -15,6 +15,7 @@ use crate::simulation::explore::properties::{Property, Violation, violated};
 use crate::simulation::explore::run::Run;
 use crate::simulation::explore::scene::{SCENES, Scene};
 use crate::simulation::hook::Call;
+use crate::simulation::written_part::WrittenPart;
 
 /// No run is longer: a longer one goes round in circles.
 const LONGEST: u64 = 2000;
@@ -368,7 +369,8 @@ fn parse(scene: &'static Scene, name: &str) -> Option<Deviation> {
         Deviation::MoveLease,
         Deviation::TakeOver,
     ];
-    let plain = plain.into_iter().find(|deviation| deviation.to_string() == name);
+    let old_parts = WrittenPart::ALL.into_iter().map(Deviation::AnswerOldPart);
+    let plain = plain.into_iter().chain(old_parts).find(|deviation| deviation.to_string() == name);
     let other = || number("answers-other-").map(Deviation::AnswerOther);
     let switch = || number("switches-to-").map(Deviation::Switch);
     let denied = || {

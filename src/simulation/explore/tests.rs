@@ -14,7 +14,7 @@ use crate::mutants::{self, Mutant};
 const LIMITS: SearchLimits = SearchLimits { seed: 0, depth: 1, runs: u64::MAX, time: Duration::MAX };
 
 /// The shortest trace that finds each mutant; the opening of its scene does not count.
-const FOUND_BY: [(Mutant, &str); 65] = [
+const FOUND_BY: [(Mutant, &str); 73] = [
     (
         Mutant::NoLiveGet,
         "moved-back; idle.2 edits-destination; idle.4 edits-destination-back; orders/PutReplication(orders).3 deletes; orders/PutReplication(orders).3 moves-lease",
@@ -107,6 +107,17 @@ const FOUND_BY: [(Mutant, &str); 65] = [
         Mutant::LostAnswerForgotten,
         "role-unanswered; orders/CreateRole(orders-role).1 loses-answer; idle.2 deletes; orders/ObserveForDeletion.1 answers-stale",
     ),
+    (Mutant::HolderNotAsked, "one-second; orders/PutReplication(orders).1 allows-elder"),
+    (Mutant::EqualRulesOwned, "equal-rules"),
+    (Mutant::FoundDeleted, "found"),
+    (Mutant::BoundaryNotImposed, "boundary; idle.1 imposes-boundary"),
+    (Mutant::BoundaryComesLast, "every-field"),
+    (Mutant::TagsKept, "every-field; idle.2 drops-tags"),
+    (Mutant::PolicyRewritten, "across-accounts"),
+    (
+        Mutant::FormerPoliciesBelieved,
+        "configuration-unanswered; idle.2 edits-destination; orders/PutReplication(orders).2 loses-answer; idle.3 edits-destination-back; orders/SetStatus.5 dies-after; orders/Observe.4 answers-old-roles",
+    ),
 ];
 
 #[track_caller]
@@ -186,6 +197,17 @@ fn a_change_of_the_spec_and_an_old_answer_take_nothing_from_the_present_configur
     assert_holds(
         "renamed; idle.2 renames-role; orders/Observe.2 deletes; orders/ObserveForDeletion.1 answers-stale",
     );
+}
+
+/// IAM and S3 show their last writes independently of each other.
+#[test]
+fn an_old_answer_of_one_service_beside_a_new_one_of_the_other_takes_nothing_away() {
+    for part in ["roles", "versioning"] {
+        for next in ["edits-destination", "renames-role", "restarts"] {
+            assert_holds(&format!("one-account; idle.2 {next}; orders/Observe.2 answers-old-{part}"));
+        }
+    }
+    assert_holds("one-account; idle.2 deletes; orders/ObserveForDeletion.1 answers-old-roles");
 }
 
 /// The answer is from before the last write of a process that is gone, and the spec changed since.
@@ -424,6 +446,22 @@ fn a_former_destination_that_cannot_be_listed_keeps_no_canary_in_the_present_one
     let gone = "canary-abroad; idle.2 deletes-destination-account";
     for moved in ["idle.2", "idle.3", "idle.4"] {
         assert_holds(&format!("{gone}; {moved} moves-home"));
+    }
+}
+
+/// The one that was checked first put its configuration, and its process died before the status had that.
+#[test]
+fn of_two_resources_of_one_second_the_one_that_put_its_configuration_keeps_the_source_after_a_crash() {
+    assert_holds("one-second; orders/Connect.1 allows-elder; orders/PutReplication(orders).1 dies-after");
+}
+
+/// The operator may not get into the account of that destination just when the canary ends.
+#[test]
+fn a_former_destination_that_was_out_of_reach_for_a_moment_keeps_no_canary() {
+    for connection in 1..=3 {
+        assert_holds(&format!(
+            "canary-abroad; orders/Observe.2 moves-home; orders/ConnectAlso.{connection} fails"
+        ));
     }
 }
 

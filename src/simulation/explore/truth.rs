@@ -44,6 +44,12 @@ pub fn fault(server: &ApiServer, object: &Value, world: &World) -> Option<String
         .or_else(|| asking.fault_of_bucket_policies())
 }
 
+/// Whether the configuration of the source is as a resource asks for.
+pub fn has_configuration(server: &ApiServer, object: &Value, world: &World) -> bool {
+    let asking = Asking { server, object, spec: &object["spec"], world };
+    asking.fault_of_configuration().is_none()
+}
+
 /// A resource, and what there is.
 struct Asking<'a> {
     server: &'a ApiServer,
@@ -100,22 +106,24 @@ impl Asking<'_> {
                 return Some(format!("bucket {name} does not exist"));
             };
             let SimulatedBucket { account_id, versioning, .. } = bucket;
-            if account_id != owner {
+            // A bucket whose name another account took looks like one whose versioning may not be read.
+            if account_id != owner && !self.leaves_open("VersioningReady") {
                 return Some(format!("bucket {name} belongs to account {account_id} and not to {owner}"));
             }
-            let is_versioned = *versioning == VersioningStatus::Enabled || self.leaves_versioning_open();
+            let is_versioned =
+                *versioning == VersioningStatus::Enabled || self.leaves_open("VersioningReady");
             (!is_versioned).then(|| format!("versioning of bucket {name} is {}", versioning.as_str()))
         })
     }
 
-    /// Whether the status says that versioning could not be read. `Ready` may go on beside that, because all was applied
-    /// before, and `InSync` may not.
-    fn leaves_versioning_open(&self) -> bool {
+    /// Whether the status says, by a condition, that a part could not be read. `Ready` may go on beside that, because all was
+    /// applied before, and `InSync` may not.
+    fn leaves_open(&self, condition: &str) -> bool {
         let conditions = self.object["status"]["conditions"].as_array().into_iter().flatten();
         let says = |kind: &str, status: &str| {
             conditions.clone().any(|held| held["type"] == kind && held["status"] == status)
         };
-        says("VersioningReady", "Unknown") && !says("InSync", "True")
+        says(condition, "Unknown") && !says("InSync", "True")
     }
 
     /// The ARN of the role that the spec names.
@@ -134,6 +142,11 @@ impl Asking<'_> {
 
     fn fault_of_role(&self) -> Option<String> {
         let arn = self.role_arn();
+        // A role of someone else may be one that the operator may not read.
+        let is_given = !self.spec["role"]["arn"].is_null();
+        if is_given && self.leaves_open("RoleReady") {
+            return None;
+        }
         let Some(role) = self.world.role_by_arn(&arn) else {
             return Some(format!("role {arn} does not exist"));
         };
@@ -144,7 +157,7 @@ impl Asking<'_> {
                 && texts(&statement["Action"]) == ["sts:AssumeRole"]
                 && statement["Effect"] == "Allow"
         };
-        let is_managed = self.spec["role"]["arn"].is_null();
+        let is_managed = !is_given;
         let is_trusted = match is_managed {
             true => trusting.len() == 1 && trusting.iter().all(is_s3s),
             false => trusting.iter().any(is_s3s),

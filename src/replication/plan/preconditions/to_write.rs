@@ -66,7 +66,10 @@ pub(crate) fn require_own_configuration(
     differences: &[DriftEntry],
 ) -> Result<(), Refusal> {
     let Ok(Some(held)) = &input.observed.configuration else { return Ok(()) };
-    let equal = !differences.iter().any(|d| d.resource == AwsResource::ReplicationConfiguration);
+    let is_ignored = |d: &DriftEntry| d.path == "role" && is_on(Mutant::EqualRulesOwned);
+    let mut of_configuration =
+        differences.iter().filter(|d| d.resource == AwsResource::ReplicationConfiguration);
+    let equal = of_configuration.all(is_ignored);
     if equal
         || input.owns_configuration(held)
         || input.adopts()

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use serde_json::Value;
 
-use crate::api::BucketReplication;
+use crate::api::{BucketReplication, ConfigurationOrigin};
 use crate::iam::bucket_policy;
 use crate::replication::FailureClass;
 use crate::runtime::Error;
@@ -18,10 +18,12 @@ use crate::simulation::cloud::{Former, SimulatedCloud};
 use crate::simulation::cluster::SimulatedCluster;
 use crate::simulation::explore::properties::{Property, adopts, canary_left, forbidden, violated};
 use crate::simulation::explore::run::judge::Actor;
-use crate::simulation::explore::run::old_answers::former;
 use crate::simulation::explore::run::pauses::{INTERVAL, WATCH};
 use crate::simulation::explore::run::words::{Attribution, sentence};
-use crate::simulation::explore::run::{Check, Facts, Live, NAMESPACE, Reconcile, Run, RunPoint, hash};
+use crate::simulation::explore::run::{
+    Check, Facts, Live, NAMESPACE, Reconcile, Run, RunPoint, Writer, hash,
+};
+use crate::simulation::explore::truth::has_configuration;
 use crate::simulation::hook::{Call, Choice};
 
 impl Run {
@@ -166,8 +168,11 @@ impl Run {
             self.held = (left > 1).then(|| (number, left - 1));
         }
         let is_resource = check.resource < self.scene.resources.len();
-        // A role that may not be taken over is named before each try, and not after it.
-        let is_named = self.denied.contains("iam:TagRole");
+        // A role that may not be taken over is named before each try, and not after it. A configuration with a role of
+        // someone else is announced before each try, and withdrawn where S3 refuses it: an equal one could be theirs.
+        let has_given_role = check.facts.object.spec.role.as_ref().is_some_and(|role| role.arn.is_some());
+        let is_refused = self.reason(check.resource).is_some_and(|(reason, _)| reason != "Applied");
+        let is_named = self.denied.contains("iam:TagRole") || (has_given_role && is_refused);
         let reported = is_resource && check.facts.reported && !is_named;
         let changed = check.before != self.hashes || reported;
         let after = result.as_ref().ok().and_then(|next| next.after());
@@ -236,6 +241,7 @@ impl Run {
                 let detail = format!("data/{name} is checked again only when someone changes it");
                 self.violate(violated(Property::Attention, detail));
             }
+            self.ghost.found.extend(self.found_by(check));
             let seen = self.ghost.accounts_seen;
             let is_forbidden = || self.cluster.with(|server| forbidden(server, object, seen).is_some());
             if check.facts.deletes && !self.is_there_for(check) {
@@ -286,6 +292,23 @@ impl Run {
         seen.is_some() && is_sure && is_undisturbed
     }
 
+    /// The source whose configuration is someone's, if a check read that it is as the spec asks for, and has reported that.
+    /// With the UID of the resource.
+    fn found_by(&self, check: &Check) -> Option<(String, String)> {
+        let Facts { seen, object, uid, deletes, .. } = &check.facts;
+        let bucket = &object.spec.source.bucket;
+        let held = self.objects.get(check.resource)?.as_ref()?;
+        let is_reported = held.status.as_ref()?.configuration == Some(ConfigurationOrigin::Found);
+        if *deletes || !is_reported || self.ghost.writers.get(bucket) != Some(&Writer::Someone) {
+            return None;
+        }
+        let asked = serde_json::to_value(object).ok()?;
+        let now = self.cloud.snapshot();
+        // Someone may have put another one since then.
+        let is_asked_in = |world| self.cluster.with(|server| has_configuration(server, &asked, world));
+        (is_asked_in(seen.as_ref()?) && is_asked_in(&now)).then(|| (bucket.clone(), uid.clone()))
+    }
+
     /// Whether the object of a check is still there, and has work left for the operator.
     fn is_there_for(&self, check: &Check) -> bool {
         let object = self.cluster.with(|server| server.objects.get(&check.facts.name).cloned());
@@ -312,11 +335,11 @@ impl Run {
     }
 
     /// Answers a call that waits.
-    pub(super) fn answer(&mut self, index: usize, choice: Choice, stale: bool) {
+    pub(super) fn answer(&mut self, index: usize, choice: Choice, old: Option<Former>) {
         let name = self.name(RunPoint::Call(index));
         self.count(name.clone());
         let waiting = self.wire.lock().waiting.remove(index);
-        let interfered = stale || choice != Choice::Answer;
+        let interfered = old.is_some() || choice != Choice::Answer;
         let choice = match choice {
             Choice::Answer if self.is_denied(&waiting) => Choice::FailBefore(FailureClass::Denied),
             choice => choice,
@@ -331,22 +354,22 @@ impl Run {
         let writes = call.is_write() && !matches!(choice, Choice::FailBefore(_));
         let before = writes.then(|| (self.cloud.snapshot(), self.finalizers()));
         if let Some(check) = self.checks.get_mut(index) {
-            check.facts.misled |= stale;
+            check.facts.misled |= old.is_some();
             check.facts.interrupted |= interfered;
         }
         if call.writes_to_aws() && writes {
             let others = self.checks.iter_mut().filter(|check| check.number != number);
             others.for_each(|check| check.facts.misled = true);
         }
-        if stale {
-            self.cloud.answer_stale(former(&call));
+        if let Some(former) = old {
+            self.cloud.answer_stale(former);
         }
         self.note(|run| match run.checks.get(index) {
-            Some(check) => sentence(&run.attribution(check.process, check.resource), &call, choice, stale),
+            Some(check) => sentence(&run.attribution(check.process, check.resource), &call, choice, old),
             None => String::new(),
         });
         if let Some(check) = self.checks.get_mut(index) {
-            note_answer(check, &call, (choice, stale), &self.cluster, &self.cloud);
+            note_answer(check, &call, (choice, old), &self.cluster, &self.cloud);
         }
         if writes && call == Call::SetStatus {
             self.checks.iter_mut().skip(index).take(1).for_each(|check| check.facts.reported = true);
@@ -367,19 +390,24 @@ impl Run {
             }
             _ => None,
         };
-        let old = self.hashes.0;
+        let hash_before = self.hashes.0;
         self.poll(number);
         self.refresh();
         let hashes = self.hashes;
+        if call == Call::SetStatus && writes {
+            let found = self.checks.iter().find(|check| check.number == number);
+            self.ghost.found.extend(found.and_then(|check| self.found_by(check)));
+        }
         if let Some(check) = self.checks.iter_mut().find(|check| check.number == number) {
-            check.history = hash((check.history, &name, format!("{choice:?}"), stale, hashes));
+            check.history = hash((check.history, &name, format!("{choice:?}"), format!("{old:?}"), hashes));
         }
         if let (Some((world, held)), Some((uid, sid)), Some(object)) = (before, facts, object) {
-            if hashes.0 != old {
-                self.before_last_write = old;
-                self.last_write = self.clock.elapsed();
-            }
             let now = self.cloud.snapshot();
+            if hashes.0 != hash_before {
+                self.before_last_write = hash_before;
+                self.last_write = Some(self.clock.elapsed());
+                self.note_parts(&world, &now);
+            }
             let check = self.checks.iter_mut().find(|check| check.number == number);
             if let Some(seen) = check.and_then(|check| check.facts.seen.as_mut()) {
                 // The check knows the roles that it made itself.
@@ -404,7 +432,7 @@ impl Run {
 fn note_answer(
     check: &mut Check,
     call: &Call,
-    (choice, stale): (Choice, bool),
+    (choice, old): (Choice, Option<Former>),
     cluster: &SimulatedCluster,
     cloud: &SimulatedCloud,
 ) {
@@ -440,15 +468,15 @@ fn note_answer(
         }
         // The operator cannot know what an answer from before the last write hides.
         Call::Observe | Call::ObserveForDeletion => {
-            check.facts.seen = Some(if stale { cloud.former(Former::BeforeWrite) } else { cloud.snapshot() });
-            check.facts.disturbed &= stale;
+            check.facts.seen = Some(old.map_or_else(|| cloud.snapshot(), |former| cloud.former(former)));
+            check.facts.disturbed &= old.is_some();
         }
-        Call::ReadBucketPolicy(bucket) if !stale => {
+        Call::ReadBucketPolicy(bucket) if old.is_none() => {
             let held = cloud.snapshot().buckets.get(&bucket.name).and_then(|b| b.policy.clone());
             check.facts.policies.insert(bucket.name.clone(), held);
         }
         Call::ReadBucketPolicy(bucket) => {
-            // The operator can keep no more than a stale answer holds.
+            // The operator can keep no more than an old answer holds.
             check.facts.policies.insert(bucket.name.clone(), None);
         }
         _ => {}

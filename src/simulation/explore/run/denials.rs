@@ -82,7 +82,7 @@ impl Run {
             Some(_) => Choice::Answer,
             None => Choice::FailBefore(FailureClass::Denied),
         };
-        self.answer(index, choice, false);
+        self.answer(index, choice, None);
         true
     }
 

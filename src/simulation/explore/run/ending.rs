@@ -16,7 +16,7 @@ use crate::simulation::explore::properties::{
 };
 use crate::simulation::explore::refusals::PresentFacts;
 use crate::simulation::explore::run::{NAMESPACE, Run, Writer};
-use crate::simulation::explore::truth::untrue;
+use crate::simulation::explore::truth::{claim, untrue};
 use crate::simulation::world::{SimulatedBucket, World};
 
 fn has_finalizer(object: &BucketReplication) -> bool {
@@ -139,8 +139,24 @@ impl Run {
     pub(super) fn untrue_claim(&self, name: &str) -> Option<Violation> {
         let key = ObjectName::replication(NAMESPACE, name);
         let world = self.cloud.snapshot();
-        let detail = self.cluster.with(|server| untrue(server, server.objects.get(&key)?, &world));
+        let detail = self.cluster.with(|server| {
+            let object = server.objects.get(&key)?;
+            untrue(server, object, &world).or_else(|| self.tag_left(object, &world))
+        });
         detail.map(|detail| violated(Property::Truth, detail))
+    }
+
+    /// A tag of a role that a former spec asked for, beside a claim that AWS is as the present one says.
+    fn tag_left(&self, object: &Value, world: &World) -> Option<String> {
+        let (name, kind) = (object["spec"]["role"]["name"].as_str()?, claim(object)?);
+        let is_left = |(role, tag): &&(String, String)| {
+            let held = world.role(HERE, role);
+            role == name
+                && object["spec"]["role"]["tags"][tag].is_null()
+                && held.is_some_and(|held| held.tags.contains_key(tag))
+        };
+        let (_, tag) = self.ghost.set_tags.iter().find(is_left)?;
+        Some(format!("the resource is {kind}, and role {name} still has the tag {tag}"))
     }
 
     /// Canaries that are left although the operator was allowed to delete them.
@@ -161,10 +177,9 @@ impl Run {
     }
 
     /// The buckets in which the status of a resource remembers canaries, and in whose accounts no `AwsAccount` lets the
-    /// operator act any more. A former destination that was out of reach for a moment is listed again with the next canary.
+    /// operator act any more. A former destination in which AWS denied a call is listed again with the next canary.
     fn out_of_reach(&self, name: &str, world: &World) -> BTreeSet<String> {
-        let may_be_missed = [Budget::Denials, Budget::Failures, Budget::LostAnswers];
-        let was_missed = may_be_missed.iter().any(|budget| self.left.get(budget) == Some(&0));
+        let was_denied = self.left.get(&Budget::Denials) == Some(&0);
         let is_remembered = |object: &Value, bucket: &str| {
             let held = object["status"]["canaryPlaces"].as_array();
             held.is_some_and(|held| held.iter().any(|held| held["bucket"] == bucket))
@@ -183,7 +198,7 @@ impl Run {
             let Some(object) = object else { return BTreeSet::new() };
             let left = buckets.filter(|(name, bucket)| {
                 let is_closed = !is_open(server, &bucket.account_id);
-                is_remembered(object, name) && (is_closed || (was_missed && is_former(object, name)))
+                is_remembered(object, name) && (is_closed || (was_denied && is_former(object, name)))
             });
             left.map(|(name, _)| name.clone()).collect()
         })
@@ -234,14 +249,16 @@ impl Run {
         bucket.and_then(|(bucket, _)| left(format!("a statement of it in the policy of bucket {bucket}")))
     }
 
-    /// Whether the configuration of a bucket stays after the deletion of a resource: it is the user's, or took the place of
-    /// someone's, and `adoptionPolicy` is not, or no longer, `Adopt`.
+    /// Whether the configuration of a bucket stays after the deletion of a resource: it equalled the spec before the operator
+    /// wrote it; or it is the user's, or took the place of someone's, and `adoptionPolicy` is not, or no longer, `Adopt`.
     fn stays(&self, bucket: &String, name: &str) -> bool {
         let is_users = match self.ghost.writers.get(bucket) {
             Some(Writer::Resource(uid)) => self.ghost.released.contains(uid),
             Some(Writer::Someone) | None => false,
         };
-        (is_users || self.ghost.adopted.contains(bucket)) && !self.ghost.adopting.contains(name)
+        let was_found = self.ghost.found.contains_key(bucket) || self.ghost.once_found.contains(bucket);
+        let is_given_up = is_users || self.ghost.adopted.contains(bucket);
+        was_found || (is_given_up && !self.ghost.adopting.contains(name))
     }
 
     /// The ARNs of the roles that the configurations that stay name.

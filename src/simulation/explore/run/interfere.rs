@@ -9,8 +9,10 @@ use crate::api::BucketReplication;
 use crate::replication::FailureClass;
 use crate::runtime::leader::Succession;
 use crate::simulation::api_server::ObjectName;
+use crate::simulation::cloud::Former;
 use crate::simulation::explore::act::Act;
 use crate::simulation::explore::deviation::{Budget, Deviation};
+use crate::simulation::explore::run::old_answers::former;
 use crate::simulation::explore::run::{NAMESPACE, Run, RunPoint, Writer};
 use crate::simulation::hook::{Call, Choice};
 
@@ -79,6 +81,7 @@ impl Run {
                 if self.may_answer_old(call) {
                     found.push(Deviation::AnswerStale);
                 }
+                found.extend(self.old_parts(call).into_iter().map(Deviation::AnswerOldPart));
                 // The call of a former leader is late.
                 let late = |other: usize| {
                     let waiting = wire.waiting.get(other);
@@ -154,17 +157,23 @@ impl Run {
             (Deviation::MoveLease, _) => self.move_lease(),
             (Deviation::TakeOver, RunPoint::Call(index)) => self.take_over(index),
             (Deviation::Switch(resource), _) => return self.begin(resource, false),
-            (Deviation::AnswerOther(index), RunPoint::Call(_)) => self.answer(index, Choice::Answer, false),
+            (Deviation::AnswerOther(index), RunPoint::Call(_)) => self.answer(index, Choice::Answer, None),
             (Deviation::Fail, RunPoint::Call(i)) => {
-                self.answer(i, Choice::FailBefore(self.scene.failure), false)
+                self.answer(i, Choice::FailBefore(self.scene.failure), None)
             }
             (Deviation::UnknownRole, RunPoint::Call(i)) => {
-                self.answer(i, Choice::FailBefore(FailureClass::Invalid), false)
+                self.answer(i, Choice::FailBefore(FailureClass::Invalid), None)
             }
             (Deviation::Deny { part, stays }, RunPoint::Call(i)) => return self.deny(i, part, stays),
-            (Deviation::LoseAnswer, RunPoint::Call(i)) => self.answer(i, Choice::FailAfter, false),
-            (Deviation::AnswerStale, RunPoint::Call(i)) => self.answer(i, Choice::Answer, true),
-            (Deviation::DieAfter, RunPoint::Call(i)) => self.answer(i, Choice::DieAfter, false),
+            (Deviation::LoseAnswer, RunPoint::Call(i)) => self.answer(i, Choice::FailAfter, None),
+            (Deviation::AnswerStale, RunPoint::Call(i)) => {
+                let former = self.wire.lock().waiting.get(i).map(|waiting| former(&waiting.call));
+                self.answer(i, Choice::Answer, former);
+            }
+            (Deviation::AnswerOldPart(part), RunPoint::Call(i)) => {
+                self.answer(i, Choice::Answer, Some(Former::BeforePart(part)));
+            }
+            (Deviation::DieAfter, RunPoint::Call(i)) => self.answer(i, Choice::DieAfter, None),
             (Deviation::Restart, RunPoint::Idle) => self.restart(),
             (Deviation::CheckEarly, RunPoint::Idle) => {
                 let Some(resource) = self.last_work() else { return false };
@@ -189,9 +198,11 @@ impl Run {
         self.cluster.with(|held| *held = server);
         match act.name {
             "replaces-configuration" => {
+                self.forget_found();
                 self.ghost.writers.insert("orders".to_owned(), Writer::Someone);
             }
-            "removes-configuration" => {
+            "removes-configuration" | "takes-source" => {
+                self.forget_found();
                 self.ghost.writers.remove("orders");
             }
             "strips-finalizer" | "replaces-resource" => self.ghost.released.extend(uid),
@@ -214,6 +225,11 @@ impl Run {
             self.sync_those(|process| process.leads.load(Ordering::Relaxed));
         }
         true
+    }
+
+    /// Someone replaced the configuration of the source, or took it away.
+    fn forget_found(&mut self) {
+        self.ghost.once_found.extend(self.ghost.found.remove("orders").map(|_| "orders".to_owned()));
     }
 
     pub(super) fn move_lease(&mut self) {
@@ -276,7 +292,7 @@ impl Run {
         self.reflect(|mirror| mirror.go_on());
         self.transitions += 1;
         match self.run_point() {
-            RunPoint::Call(index) => self.answer(index, Choice::Answer, false),
+            RunPoint::Call(index) => self.answer(index, Choice::Answer, None),
             RunPoint::Idle => {
                 let Some(resource) = self.next_work() else {
                     return self.held.take().is_some() || self.allow_again();

@@ -9,9 +9,11 @@ use std::sync::atomic::Ordering;
 use serde_json::Value;
 
 use crate::api::{BucketReplication, ManagementPolicy};
-use crate::replication::BucketAddress;
 use crate::replication::health::canary::CanaryObject;
+use crate::replication::{BucketAddress, Step};
 use crate::simulation::api_server::ObjectName;
+use crate::simulation::explore::act::HERE;
+use crate::simulation::explore::budget::Budget;
 use crate::simulation::explore::properties::{
     CANARY, Need, Property, Violation, adopts, forbidden, forbids, has_sid, is_allowed_destination, is_owned,
     lacks, leaves_aws_alone, owner_before, statements, violated,
@@ -92,6 +94,7 @@ impl Run {
         if !facts.deletes && !begun.is_some_and(|begun| begun.permitted) {
             found.extend(self.faults_of_permission(facts, call));
         }
+        found.extend(self.fault_of_boundary(facts, call));
         if !leads && !matches!(call, Call::WriteBucketPolicy(_)) {
             found.push((Property::Lease, format!("the former leader wants to {call}")));
         }
@@ -196,6 +199,28 @@ impl Run {
         found
     }
 
+    /// Whether a role gets permissions without the boundary that its `AwsAccount` imposes.
+    fn fault_of_boundary(&self, facts: &Facts, call: &Call) -> Option<(Property, String)> {
+        let Call::Execute(step) = call else { return None };
+        let account = facts.object.spec.source.account_ref.as_deref().unwrap_or("default");
+        let imposed = self.cluster.with(|server| {
+            let account = server.objects.get(&ObjectName::account(account))?;
+            account["spec"]["roles"]["permissionsBoundary"].as_str().map(str::to_owned)
+        })?;
+        let world = self.cloud.snapshot();
+        let is_unsure = facts.disturbed || facts.misled;
+        let boundary = match step {
+            Step::CreateRole { documents, .. } => documents.permissions_boundary.clone(),
+            Step::PutRolePolicy { role, .. } if !is_unsure => {
+                world.role(HERE, role).and_then(|role| role.permissions_boundary.clone())
+            }
+            _ => return None,
+        };
+        let detail =
+            || format!("the operator wants to {call} without the boundary that AwsAccount {account} imposes");
+        (!facts.deletes && boundary.as_ref() != Some(&imposed)).then(|| (Property::Permission, detail()))
+    }
+
     /// A write took effect: what it may not have changed.
     pub(super) fn wrote(
         &mut self,
@@ -212,6 +237,7 @@ impl Run {
         // A write to Kubernetes leaves AWS as it was.
         let unchanged = Arc::ptr_eq(world, &after);
         if !unchanged {
+            self.note_tags(call);
             found.extend(self.faults_in_roles(world, &after, actor));
             found.extend(self.faults_in_buckets(world, &after, actor, (call, read)));
         }
@@ -225,6 +251,18 @@ impl Run {
             }
         }
         found
+    }
+
+    /// Notes the tags that a spec had put on a role.
+    fn note_tags(&mut self, call: &Call) {
+        let Call::Execute(step) = call else { return };
+        let (role, tags) = match step {
+            Step::CreateRole { role, documents } => (role, &documents.tags),
+            Step::TagRole { role, tags } => (role, tags),
+            _ => return,
+        };
+        let asked = tags.keys().filter(|tag| !tag.starts_with("s3replication.dev/"));
+        self.ghost.set_tags.extend(asked.map(|tag| (role.clone(), tag.clone())));
     }
 
     /// The changes in roles that a write may not make.
@@ -282,10 +320,18 @@ impl Run {
                 let theirs = self.ghost.writers.get(name) == Some(&Writer::Someone);
                 let seen = actor.seen.and_then(|seen| seen.buckets.get(name));
                 let known = seen.is_none_or(|seen| seen.configuration == bucket.configuration);
-                if theirs && known && !adopts(actor.object) {
+                let was_found = self.ghost.found.get(name).is_some_and(|uid| uid == actor.uid);
+                if theirs && known && !was_found && !adopts(actor.object) {
                     let detail = format!(
                         "the configuration of bucket {name} was someone's, and is replaced or deleted"
                     );
+                    found.push(violated(Property::Foreign, detail));
+                }
+                // One that the operator wrote since then has been adopted, where the user allows that.
+                let is_adopted = !theirs && adopts(actor.object);
+                if was_found && !is_adopted && now.configuration.is_none() {
+                    let detail =
+                        format!("the configuration of bucket {name} was there before, and is deleted");
                     found.push(violated(Property::Foreign, detail));
                 }
                 let was_adopted = self.ghost.adopted.contains(name);
@@ -324,7 +370,12 @@ impl Run {
             if !actor.disturbed {
                 let lacked = lacks(before, name);
                 let is_restored = |need: &Need| was_applied(actor.object) && need.is_out_of_reach(after);
-                let is_new = |need: &Need| !lacked.contains_key(need) && !is_restored(need);
+                // A role of someone else may be one that the operator may not read.
+                let is_given = actor.object.spec.role.as_ref().is_some_and(|role| role.arn.is_some());
+                let was_denied = self.left.get(&Budget::Denials) == Some(&0);
+                let is_unread = |need: &Need| need.is_of_role() && is_given && was_denied;
+                let is_new =
+                    |need: &Need| !lacked.contains_key(need) && !is_restored(need) && !is_unread(need);
                 let lacking = lacks(after, name).into_iter().find(|(need, _)| is_new(need));
                 found.extend(lacking.map(|(_, why)| {
                     violated(Property::Coverage, format!("after the operator's write ({call}), {why}"))
@@ -359,6 +410,17 @@ impl Run {
             if is_own(&statement) || known.as_ref().is_none_or(|known| known.contains(&statement)) {
                 let detail =
                     format!("the statement {} in the policy of bucket {bucket} is lost", statement["Sid"]);
+                return Some(violated(Property::Others, detail));
+            }
+        }
+        if let (Some(before), Some(after)) = (before, after) {
+            let read = read.and_then(Option::as_ref);
+            let is_lost = |field: &&&str| {
+                let is_known = read.is_none_or(|read| read[**field] == before[**field]);
+                is_known && before[**field] != after[**field]
+            };
+            if let Some(field) = ["Id", "Version"].iter().find(is_lost) {
+                let detail = format!("the {field} of the policy of bucket {bucket} is another one");
                 return Some(violated(Property::Others, detail));
             }
         }

@@ -37,12 +37,14 @@ use crate::simulation::api_server::ObjectName;
 use crate::simulation::cloud::SimulatedCloud;
 use crate::simulation::cluster::SimulatedCluster;
 use crate::simulation::explore::deviation::{BUDGETS, Budget, Deviation};
-use crate::simulation::explore::properties::{Property, Violation, forbidden, owner_before, violated};
+use crate::simulation::explore::properties::{Property, Violation, forbidden, older, violated};
+use crate::simulation::explore::run::old_answers::PartWrite;
 use crate::simulation::explore::run::words::{Attribution, call_name};
 use crate::simulation::explore::scene::Scene;
 use crate::simulation::hook::{Call, Choice, Hook};
 use crate::simulation::operator::SimulatedOperator;
 use crate::simulation::world::World;
+use crate::simulation::written_part::WrittenPart;
 
 const NAMESPACE: &str = "data";
 
@@ -196,6 +198,14 @@ struct Ghost {
     unproven: BTreeSet<String>,
     /// Buckets whose configuration took the place of someone's.
     adopted: BTreeSet<String>,
+    /// Buckets whose configuration was someone's and equalled a spec, with the UID of its resource. From then on it follows
+    /// the spec, and stays when the resource is deleted.
+    found: BTreeMap<String, String>,
+    /// Buckets of which that was so until someone replaced the configuration or took it away. A check that had read it cannot
+    /// know.
+    once_found: BTreeSet<String>,
+    /// Tags that the operator put on roles because a spec asked for them, by the name of the role.
+    set_tags: BTreeSet<(String, String)>,
     /// Roles that someone else made, by account and name.
     theirs: BTreeSet<(String, String)>,
     /// The ARNs of the roles of configurations that stayed, as a deletion read AWS for the last time.
@@ -247,8 +257,10 @@ pub struct Run {
     /// Of AWS and the API server, when they were hashed last.
     versions: Option<(u64, u64)>,
     before_last_write: u64,
-    /// When AWS was last written, by the simulated clock.
-    last_write: Duration,
+    /// When the operator last wrote to AWS, by the simulated clock.
+    last_write: Option<Duration>,
+    /// The last write of each part of AWS.
+    part_writes: BTreeMap<WrittenPart, PartWrite>,
     objects: Vec<Option<BucketReplication>>,
     /// AWS as it was shown last, and as text.
     world: Option<(Arc<World>, String)>,
@@ -366,7 +378,8 @@ impl Run {
             hashes: (0, 0),
             versions: None,
             before_last_write: 0,
-            last_write: Duration::ZERO,
+            last_write: None,
+            part_writes: BTreeMap::new(),
             objects: vec![None; scene.resources.len()],
             world: None,
             shown: BTreeMap::new(),
@@ -423,14 +436,15 @@ impl Run {
         Some(violated(Property::Notice, detail))
     }
 
-    /// Whether the accounts allow a resource that is not being deleted what it asks for, and no older one owns its source.
+    /// Whether the accounts allow a resource that is not being deleted what it asks for, and no older one owns its source. Of
+    /// two of the same second, the one that is checked first owns it.
     fn is_permitted(&self, resource: usize) -> bool {
         let Some(object) = self.objects.get(resource).and_then(Option::as_ref) else { return false };
         let seen = self.ghost.accounts_seen;
         self.cluster.with(|server| {
             object.metadata.deletion_timestamp.is_none()
                 && forbidden(server, object, seen).is_none()
-                && (self.scene.is_alone() || owner_before(server, object, seen).is_none())
+                && (self.scene.is_alone() || older(server, object, seen).is_none())
         })
     }
 

@@ -3,13 +3,15 @@
 //! In: a run at a call. Out: the state before the last write of the operator, or before someone else's last change; nothing
 //! where the answer would be that of now, or where AWS promises that it is.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::runtime::clock::Clock;
 use crate::simulation::cloud::Former;
-use crate::simulation::explore::run::Run;
+use crate::simulation::explore::run::{Run, hash};
 use crate::simulation::hook::Call;
 use crate::simulation::world::World;
+use crate::simulation::written_part::WrittenPart;
 
 /// How long AWS may answer from before a write.
 const STALE: Duration = Duration::from_secs(60);
@@ -23,7 +25,47 @@ pub(super) fn former(call: &Call) -> Former {
     }
 }
 
+/// The last write of a part of AWS.
+pub(super) struct PartWrite {
+    /// By the simulated clock.
+    at: Duration,
+    /// The part as it was before, as a hash.
+    before: u64,
+    /// It is the last write of all.
+    is_last: bool,
+}
+
 impl Run {
+    /// The operator changed AWS.
+    pub(super) fn note_parts(&mut self, before: &World, after: &World) {
+        let at = self.clock.elapsed();
+        self.part_writes.values_mut().for_each(|write| write.is_last = false);
+        for part in WrittenPart::ALL.into_iter().filter(|part| part.differs(before, after)) {
+            let before = hash(part.text(before));
+            self.part_writes.insert(part, PartWrite { at, before, is_last: true });
+        }
+    }
+
+    /// The parts that were written before the last write of all, and so recently that AWS may still show what was there
+    /// before. The answers of one check may be of several moments.
+    pub(super) fn parts_that_may_be_old(&self) -> impl Iterator<Item = (WrittenPart, u64)> {
+        let recent = self
+            .part_writes
+            .iter()
+            .filter(|(_, write)| !write.is_last && self.clock.elapsed().saturating_sub(write.at) < STALE);
+        recent.map(|(part, write)| (*part, write.before))
+    }
+
+    /// The parts of which AWS may answer a call as they were before, and would answer something else.
+    pub(super) fn old_parts(&self, call: &Call) -> Vec<WrittenPart> {
+        let now = self.cloud.snapshot();
+        let is_other = |part: &WrittenPart| {
+            let then: Arc<World> = self.cloud.former(Former::BeforePart(*part));
+            differs(call, &then, &now)
+        };
+        self.parts_that_may_be_old().map(|(part, _)| part).filter(is_other).collect()
+    }
+
     /// Whether AWS may answer a call from a former state, in which the answer would be another one.
     pub(super) fn may_answer_old(&self, call: &Call) -> bool {
         let (now, then) = (self.cloud.snapshot(), self.cloud.former(former(call)));
@@ -41,8 +83,8 @@ impl Run {
 
     /// Whether AWS may still answer from before the last write: for a minute, and where that changed something.
     pub(super) fn may_answer_stale(&self) -> bool {
-        let since = self.clock.elapsed().saturating_sub(self.last_write);
-        self.before_last_write != self.hashes.0 && since < STALE
+        let is_recent = |at| self.clock.elapsed().saturating_sub(at) < STALE;
+        self.before_last_write != self.hashes.0 && self.last_write.is_some_and(is_recent)
     }
 
     /// Whether the status of a resource says that its configuration was put within the last minute, or was to be.

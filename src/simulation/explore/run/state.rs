@@ -117,6 +117,9 @@ impl Run {
         if self.left.get(&Budget::StaleAnswers) != Some(&0) && self.may_answer_stale() {
             self.before_last_write.hash(&mut hasher);
         }
+        if self.left.get(&Budget::StaleAnswers) != Some(&0) {
+            self.parts_that_may_be_old().for_each(|part| part.hash(&mut hasher));
+        }
         (
             &self.ghost,
             &self.left,

@@ -3,6 +3,7 @@
 //! In: a call, and what became of it. Out: its name; the sentence, which is empty for a read that is answered.
 
 use crate::replication::{FailureClass, Step};
+use crate::simulation::cloud::Former;
 use crate::simulation::hook::{Call, Choice};
 
 /// The name of a call in a replay.
@@ -37,11 +38,14 @@ pub(super) struct Attribution {
 }
 
 /// The outcome of a call, as a sentence; empty for a read that is answered.
-pub(super) fn sentence(who: &Attribution, call: &Call, choice: Choice, stale: bool) -> String {
+pub(super) fn sentence(who: &Attribution, call: &Call, choice: Choice, old: Option<Former>) -> String {
     let Attribution { operator, subject } = who;
     let asks = format!("{operator} asks to {call} for {subject}");
     match choice {
-        Choice::Answer if stale => format!("{asks}, and AWS answers from a former state."),
+        Choice::Answer if let Some(Former::BeforePart(part)) = old => {
+            format!("{asks}, and AWS shows its {} from a former state.", part.to_string().replace('-', " "))
+        }
+        Choice::Answer if old.is_some() => format!("{asks}, and AWS answers from a former state."),
         Choice::Answer if call.writes_to_aws() || call.is_write() => format!("{asks}, which is done."),
         Choice::Answer => String::new(),
         Choice::FailBefore(FailureClass::Denied) => {
