@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::simulation::world::{SimulatedBucket, World};
 
-/// What one write changes.
+/// A part of AWS that one write changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WrittenPart {
     /// IAM: roles with their policies.

@@ -38,7 +38,6 @@ use crate::simulation::cloud::SimulatedCloud;
 use crate::simulation::cluster::SimulatedCluster;
 use crate::simulation::explore::deviation::{BUDGETS, Budget, Deviation};
 use crate::simulation::explore::properties::{Property, Violation, forbidden, older, violated};
-use crate::simulation::explore::run::old_answers::PartWrite;
 use crate::simulation::explore::run::words::{Attribution, call_name};
 use crate::simulation::explore::scene::Scene;
 use crate::simulation::hook::{Call, Choice, Hook};
@@ -210,6 +209,16 @@ struct Ghost {
     theirs: BTreeSet<(String, String)>,
     /// The ARNs of the roles of configurations that stayed, as a deletion read AWS for the last time.
     in_use: BTreeSet<String>,
+}
+
+/// The last write of a part of AWS.
+struct PartWrite {
+    /// By the simulated clock.
+    at: Duration,
+    /// The part as it was before, as a hash.
+    before: u64,
+    /// It is the last write of all.
+    is_last: bool,
 }
 
 /// Where a run is.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::runtime::clock::Clock;
 use crate::simulation::cloud::Former;
-use crate::simulation::explore::run::{Run, hash};
+use crate::simulation::explore::run::{PartWrite, Run, hash};
 use crate::simulation::hook::Call;
 use crate::simulation::world::World;
 use crate::simulation::written_part::WrittenPart;
@@ -23,16 +23,6 @@ pub(super) fn former(call: &Call) -> Former {
         Call::Connect | Call::ConnectAlso(_) | Call::Verify(_) => Former::BeforeOthers,
         _ => Former::BeforeWrite,
     }
-}
-
-/// The last write of a part of AWS.
-pub(super) struct PartWrite {
-    /// By the simulated clock.
-    at: Duration,
-    /// The part as it was before, as a hash.
-    before: u64,
-    /// It is the last write of all.
-    is_last: bool,
 }
 
 impl Run {
