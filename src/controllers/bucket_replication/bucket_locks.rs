@@ -21,6 +21,17 @@ type Lock = tokio::sync::Mutex<()>;
 pub struct BucketLocks {
     locks: Mutex<HashMap<String, Weak<Lock>>>,
     written: Mutex<HashMap<String, WrittenPolicy>>,
+    unanswered: Mutex<Vec<UnansweredPolicy>>,
+}
+
+/// A write of the statements of one Sid that S3 did not answer.
+#[derive(Debug)]
+struct UnansweredPolicy {
+    bucket: String,
+    sid: String,
+    /// The policy that S3 showed before it.
+    before: Option<Value>,
+    at: Instant,
 }
 
 /// A policy that was written. `None`: there is none.
@@ -80,6 +91,22 @@ impl BucketLocks {
     /// Forgets what was written: another operator may have led, and written, since.
     pub fn forget_written(&self) {
         self.written.lock().clear();
+        self.unanswered.lock().clear();
+    }
+
+    /// Whether S3 shows the policy from before a write of this Sid that it did not answer within the last minute: that write
+    /// may be done.
+    pub fn may_hold_more(&self, bucket: &str, sid: &str, shown: Option<&Value>, now: Instant) -> bool {
+        let mut unanswered = self.unanswered.lock();
+        unanswered.retain(|write| now.duration_since(write.at) < SHOWN_AFTER);
+        let is_of = |write: &UnansweredPolicy| write.bucket == bucket && write.sid == sid;
+        unanswered.iter().any(|write| is_of(write) && write.before.as_ref() == shown)
+    }
+
+    /// S3 did not answer a write of the statements of a Sid.
+    pub fn may_have_written(&self, bucket: &str, sid: &str, before: Option<Value>, now: Instant) {
+        let write = UnansweredPolicy { bucket: bucket.to_owned(), sid: sid.to_owned(), before, at: now };
+        self.unanswered.lock().push(write);
     }
 
     /// A policy was written where S3 showed another one.
@@ -112,6 +139,20 @@ mod tests {
         locks.wrote("dr", policy(2), None, now);
         assert_eq!(locks.newest("dr", policy(1), now), None);
         assert_eq!(locks.newest("dr", policy(1), now + SHOWN_AFTER), policy(1), "it is true then");
+    }
+
+    #[test]
+    fn a_write_without_an_answer_may_be_done_for_a_minute_while_s3_shows_what_was_there_before() {
+        let (locks, now) = (BucketLocks::default(), Instant::now());
+        let (before, other) = (Value::from(1), Value::from(2));
+        locks.may_have_written("dr", "orders", Some(before.clone()), now);
+        assert!(locks.may_hold_more("dr", "orders", Some(&before), now));
+        assert!(!locks.may_hold_more("dr", "orders", Some(&other), now), "S3 shows something newer");
+        assert!(!locks.may_hold_more("dr", "invoices", Some(&before), now));
+        assert!(!locks.may_hold_more("dr", "orders", Some(&before), now + SHOWN_AFTER));
+        locks.may_have_written("dr", "orders", Some(before.clone()), now);
+        locks.forget_written();
+        assert!(!locks.may_hold_more("dr", "orders", Some(&before), now), "another operator has led since");
     }
 
     #[test]

@@ -243,8 +243,11 @@ struct StatementsWrite<'a, C: Cloud, K> {
 impl<C: Cloud, K: Cluster> StatementsWrite<'_, C, K> {
     async fn execute(&self) -> Read<()> {
         let (mut shown, mut held) = self.read().await?;
-        // One of the two may be from before a write.
-        if self.is_settled(shown.as_ref()) && self.is_settled(held.as_ref()) {
+        let BucketAddress { name, .. } = self.bucket;
+        let locks = &self.cx.bucket_locks;
+        // One of the two may be from before a write, and so may both, if that write had no answer.
+        let is_settled = self.is_settled(shown.as_ref()) && self.is_settled(held.as_ref());
+        if is_settled && !locks.may_hold_more(name, self.sid, shown.as_ref(), self.cx.clock.now()) {
             return Ok(());
         }
         if self.merge(held.as_ref()).is_none() {
@@ -252,9 +255,13 @@ impl<C: Cloud, K: Cluster> StatementsWrite<'_, C, K> {
             (shown, held) = self.read().await?;
         }
         let policy = self.merge(held.as_ref());
-        self.write(policy.as_ref()).await?;
-        let BucketAddress { name, .. } = self.bucket;
-        self.cx.bucket_locks.wrote(name, shown, policy, self.cx.clock.now());
+        let result = self.write(policy.as_ref()).await;
+        let now = self.cx.clock.now();
+        if result.as_ref().is_err_and(|failure| failure.class == FailureClass::Unavailable) {
+            locks.may_have_written(name, self.sid, shown.clone(), now);
+        }
+        result?;
+        locks.wrote(name, shown, policy, now);
         self.confirm().await
     }
 

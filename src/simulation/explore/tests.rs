@@ -455,6 +455,15 @@ fn of_two_resources_of_one_second_the_one_that_put_its_configuration_keeps_the_s
     assert_holds("one-second; orders/Connect.1 allows-elder; orders/PutReplication(orders).1 dies-after");
 }
 
+/// The spec left the destination meanwhile, and S3 shows its policy as it was before the write.
+#[test]
+fn a_statement_that_a_lost_answer_may_have_made_is_removed_although_an_old_answer_hides_it() {
+    let lost = "orders/WriteBucketPolicy(replicas).1 loses-answer; idle.2 leaves-shared-bucket";
+    for old in ["answers-stale", "answers-old-bucket-policies"] {
+        assert_holds(&format!("across-accounts; {lost}; orders/ReadBucketPolicy(replicas).2 {old}"));
+    }
+}
+
 /// The operator may not get into the account of that destination just when the canary ends.
 #[test]
 fn a_former_destination_that_was_out_of_reach_for_a_moment_keeps_no_canary() {
