@@ -21,6 +21,7 @@ type Lock = tokio::sync::Mutex<()>;
 pub struct BucketLocks {
     locks: Mutex<HashMap<String, Weak<Lock>>>,
     written: Mutex<HashMap<String, WrittenPolicy>>,
+    /// Of the last minute, one for each policy that S3 showed before one.
     unanswered: Mutex<Vec<UnansweredPolicy>>,
 }
 
@@ -106,7 +107,13 @@ impl BucketLocks {
     /// S3 did not answer a write of the statements of a Sid.
     pub fn may_have_written(&self, bucket: &str, sid: &str, before: Option<Value>, now: Instant) {
         let write = UnansweredPolicy { bucket: bucket.to_owned(), sid: sid.to_owned(), before, at: now };
-        self.unanswered.lock().push(write);
+        let mut unanswered = self.unanswered.lock();
+        // S3 may answer no write for hours, and each may be tried again and again.
+        let is_other = |held: &UnansweredPolicy| {
+            (&held.bucket, &held.sid, &held.before) != (&write.bucket, &write.sid, &write.before)
+        };
+        unanswered.retain(|held| is_other(held) && now.duration_since(held.at) < SHOWN_AFTER);
+        unanswered.push(write);
     }
 
     /// A policy was written where S3 showed another one.
@@ -153,6 +160,17 @@ mod tests {
         locks.may_have_written("dr", "orders", Some(before.clone()), now);
         locks.forget_written();
         assert!(!locks.may_hold_more("dr", "orders", Some(&before), now), "another operator has led since");
+    }
+
+    #[test]
+    fn writes_that_s3_never_answers_take_the_memory_of_one_minute() {
+        let (locks, now) = (BucketLocks::default(), Instant::now());
+        for _ in 0..10 {
+            locks.may_have_written("dr", "orders", None, now);
+        }
+        assert_eq!(locks.unanswered.lock().len(), 1, "the same write, tried again");
+        locks.may_have_written("dr", "invoices", None, now + SHOWN_AFTER);
+        assert_eq!(locks.unanswered.lock().len(), 1, "the minute of the first one is over");
     }
 
     #[test]
