@@ -42,12 +42,15 @@ pub(super) fn sentence(who: &Attribution, call: &Call, choice: Choice, old: Opti
     let Attribution { operator, subject } = who;
     let asks = format!("{operator} asks to {call} for {subject}");
     match choice {
-        Choice::Answer if let Some(Former::BeforePart(part)) = old => {
-            format!("{asks}, and AWS shows its {} from a former state.", part.to_string().replace('-', " "))
-        }
-        Choice::Answer if old.is_some() => format!("{asks}, and AWS answers from a former state."),
-        Choice::Answer if call.writes_to_aws() || call.is_write() => format!("{asks}, which is done."),
-        Choice::Answer => String::new(),
+        Choice::Answer => match old {
+            Some(Former::BeforePart(part)) => {
+                let shown = part.to_string().replace('-', " ");
+                format!("{asks}, and AWS shows its {shown} from a former state.")
+            }
+            Some(_) => format!("{asks}, and AWS answers from a former state."),
+            None if call.writes_to_aws() || call.is_write() => format!("{asks}, which is done."),
+            None => String::new(),
+        },
         Choice::FailBefore(FailureClass::Denied) => {
             let by = if call.right("").is_some() { "the API server" } else { "AWS" };
             format!("{asks}, which {by} denies.")
