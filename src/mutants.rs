@@ -80,10 +80,21 @@ pub enum Mutant {
     TagsKept,
     PolicyRewritten,
     FormerPoliciesBelieved,
+    LoneStatementLost,
+    OwnershipOfEveryRule,
+    LastKeyGranted,
+    NamesInPlaceOfLabels,
+    AddedRuleIgnored,
+    RetentionAbroadIgnored,
+    FailedStatementsForgotten,
+    LiveGenerationIgnored,
+    UnseenStatusOverwritten,
+    FormerStatementsBelieved,
+    UnansweredPolicyForgotten,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 73] = [
+    pub const ALL: [Mutant; 84] = [
         Mutant::NoLiveGet,
         Mutant::NoFinalizer,
         Mutant::FinalizerReplaced,
@@ -157,6 +168,17 @@ impl Mutant {
         Mutant::TagsKept,
         Mutant::PolicyRewritten,
         Mutant::FormerPoliciesBelieved,
+        Mutant::LoneStatementLost,
+        Mutant::OwnershipOfEveryRule,
+        Mutant::LastKeyGranted,
+        Mutant::NamesInPlaceOfLabels,
+        Mutant::AddedRuleIgnored,
+        Mutant::RetentionAbroadIgnored,
+        Mutant::FailedStatementsForgotten,
+        Mutant::LiveGenerationIgnored,
+        Mutant::UnseenStatusOverwritten,
+        Mutant::FormerStatementsBelieved,
+        Mutant::UnansweredPolicyForgotten,
     ];
 
     /// The fault, in one sentence.
@@ -306,6 +328,37 @@ impl Mutant {
             }
             Mutant::FormerPoliciesBelieved => {
                 "A policy that another process may have changed a moment ago is believed beside newer rules."
+            }
+            Mutant::LoneStatementLost => {
+                "A bucket policy whose one statement is not in a list loses it when it is written."
+            }
+            Mutant::OwnershipOfEveryRule => {
+                "Replicas may change their owner only where each rule into that bucket asks for it."
+            }
+            Mutant::LastKeyGranted => {
+                "Of the keys that rules into one bucket name, the role gets the last one only."
+            }
+            Mutant::NamesInPlaceOfLabels => {
+                "An AwsAccount that names a namespace does not ask for the labels of it."
+            }
+            Mutant::AddedRuleIgnored => "A rule that someone adds in AWS counts as no drift.",
+            Mutant::RetentionAbroadIgnored => {
+                "A canary goes into a destination from which no version can be deleted."
+            }
+            Mutant::FailedStatementsForgotten => {
+                "The status forgets a bucket whose policy was written without an answer."
+            }
+            Mutant::LiveGenerationIgnored => {
+                "A check writes although the live object has another generation than the one that was checked."
+            }
+            Mutant::UnseenStatusOverwritten => {
+                "A new leader writes over a status that its cache does not show yet."
+            }
+            Mutant::FormerStatementsBelieved => {
+                "A bucket policy that a former process may have written a moment ago is believed as S3 shows it."
+            }
+            Mutant::UnansweredPolicyForgotten => {
+                "A write of a bucket policy that S3 did not answer counts as one that was not made."
             }
         }
     }

@@ -94,6 +94,15 @@ impl Index {
         }
     }
 
+    /// Holds what another index holds.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn copy_from(&self, other: &Index) {
+        self.replications.copy_from(&other.replications);
+        self.accounts.copy_from(&other.accounts);
+        self.backfills.copy_from(&other.backfills);
+        self.seen_accounts.store(other.seen_accounts.load(Ordering::Acquire), Ordering::Release);
+    }
+
     /// Takes in a resource, as its watch does.
     pub fn apply(&self, resource: Guarded) -> Vec<Change<Guarded>> {
         let changes = self.replications.apply(resource);

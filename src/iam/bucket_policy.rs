@@ -67,6 +67,9 @@ pub fn merged(policy: Option<&Value>, sid: &str, statements: &[Statement]) -> Op
         .cloned()
         .unwrap_or_else(|| json!({"Version": PolicyDocument::new(Vec::new()).version}));
     let mut all = policy.map(held_statements).unwrap_or_default();
+    if is_on(Mutant::LoneStatementLost) && policy.is_some_and(|policy| !policy["Statement"].is_array()) {
+        all.clear();
+    }
     all.retain(|held| !has_sid(held, sid) || is_on(Mutant::StatementsDuplicated));
     all.retain(|held| !names_only_deleted(held));
     all.extend(statements.iter().map(|statement| json!(statement)));

@@ -13,6 +13,7 @@ use crate::iam::arn::bucket_of_arn;
 use crate::iam::bucket_policy;
 use crate::iam::compare::compare;
 use crate::iam::document::{PolicyDocument, Statement};
+use crate::mutants::{Mutant, is_on};
 use crate::replication::configuration::{Configuration, Rule, RuleDestination, RuleFilter};
 use crate::replication::desired::{Desired, DesiredBucket, DesiredRole, ManagedRole};
 use crate::replication::observed::{Caller, Observed, ObservedBucket, ObservedRole, VersioningStatus};
@@ -157,6 +158,7 @@ pub fn configuration_differences(
                     }),
                 );
             }
+            (None, Some(_)) if is_on(Mutant::AddedRuleIgnored) => {}
             (want, got) => {
                 let (want, got) = (want.map(Rule::to_string), got.map(Rule::to_string));
                 found.push(report(format!("rules[{id}]"), want.as_deref(), got.as_deref()));

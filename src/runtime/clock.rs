@@ -30,6 +30,12 @@ impl SimulatedClock {
         SimulatedClock { start: Instant::now(), elapsed: Arc::default() }
     }
 
+    /// A clock of its own that shows the same time.
+    pub fn copy(&self) -> SimulatedClock {
+        let elapsed = self.elapsed.load(Ordering::Acquire);
+        SimulatedClock { start: self.start, elapsed: Arc::new(AtomicU64::new(elapsed)) }
+    }
+
     pub fn advance(&self, by: Duration) {
         self.elapsed.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::AcqRel);
     }

@@ -28,7 +28,7 @@ const CHECKS_SOON: [Duration; 6] = [
 ];
 
 /// The backoff of one object.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RequeueBackoff {
     /// The pauses so far, by reason, so that two failures that alternate back off too.
     failing: BTreeMap<Reason, u32>,

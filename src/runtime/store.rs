@@ -298,12 +298,20 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash, S> Store<K, I, S> {
 
     /// Takes in an object. An object that was deleted and created again under its name is two changes.
     pub fn apply(&self, object: K) -> Vec<Change<K>> {
-        self.apply_of_list(object, 0)
+        self.apply_of_list(Arc::new(object), 0)
     }
 
-    fn apply_of_list(&self, object: K, list: u64) -> Vec<Change<K>> {
+    /// Takes in every object that another store holds.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn copy_from(&self, other: &Store<K, I, S>) {
+        for object in other.objects() {
+            self.apply_of_list(object, 0);
+        }
+    }
+
+    fn apply_of_list(&self, after: Arc<K>, list: u64) -> Vec<Change<K>> {
         let Keeping { index_by, summarize, packing } = &self.keeping;
-        let metadata = object.meta();
+        let metadata = after.meta();
         let key = Key::of(metadata);
         let resource_version = metadata.resource_version.as_deref().map(Box::from);
         if let Some(held) = self.state.write().objects.get_mut(&key) {
@@ -317,7 +325,6 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash, S> Store<K, I, S> {
             uid: metadata.uid.as_deref().map(Arc::from),
             key: key.clone(),
         };
-        let after = Arc::new(object);
         let held = StoredObject {
             object: Packed::new(&after, packing.as_ref()),
             summary: summarize(&after),
@@ -398,7 +405,9 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash, S> StoreWriter<K, I, S> {
                 self.list += 1;
                 Vec::new()
             }
-            Event::InitApply(object) | Event::Apply(object) => self.store.apply_of_list(object, self.list),
+            Event::InitApply(object) | Event::Apply(object) => {
+                self.store.apply_of_list(Arc::new(object), self.list)
+            }
             Event::Delete(object) => self.store.remove(&Key::of(object.meta())).into_iter().collect(),
             Event::InitDone => self.store.retain_of_list(self.namespace.as_deref(), self.list),
         }

@@ -16,7 +16,7 @@ struct ReportedReason {
     has_read: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct TrackerEntry {
     /// Since when this process is responsible for the resource.
     since: Instant,
@@ -69,6 +69,12 @@ impl ReconcileTracker {
             entry.checked = Some(now);
         }
         reported.map(|report| report.reason)
+    }
+
+    /// Knows what another tracker knows.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn copy_from(&self, other: &ReconcileTracker) {
+        *self.0.lock() = other.0.lock().clone();
     }
 
     /// The resource is gone.

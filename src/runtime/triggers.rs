@@ -91,6 +91,12 @@ impl<K> Triggers<K> {
         queue.open = false;
     }
 
+    /// Whether this process leads.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn is_open(&self) -> bool {
+        self.shared.queue.lock().open
+    }
+
     pub(crate) fn begin(&self, bulkhead_of: impl Fn(&Key) -> Option<BulkheadKey>) -> Option<Begun> {
         self.shared.queue.lock().work.begin(Instant::now(), bulkhead_of)
     }

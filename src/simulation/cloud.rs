@@ -122,6 +122,25 @@ impl SimulatedCloud {
         })))
     }
 
+    /// An AWS of its own in the same state. `clock`: its clock.
+    pub fn copy(&self, clock: &SimulatedClock) -> SimulatedCloud {
+        let state = self.0.lock();
+        let old_answers = state.old_answers.as_ref();
+        let old_answers =
+            old_answers.map(|old| OldAnswers { clock: clock.clone(), then: old.then.clone(), ..*old });
+        SimulatedCloud(Arc::new(Mutex::new(CloudState {
+            world: state.world.clone(),
+            before: state.before.clone(),
+            before_part: state.before_part.clone(),
+            before_others: state.before_others.clone(),
+            stale: state.stale,
+            old_answers,
+            denials: state.denials.clone(),
+            version: state.version,
+            messages: state.messages.clone(),
+        })))
+    }
+
     /// A copy of the state.
     pub fn world(&self) -> World {
         self.snapshot().as_ref().clone()

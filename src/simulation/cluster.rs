@@ -24,6 +24,11 @@ impl SimulatedCluster {
         SimulatedCluster(Arc::new(Mutex::new(server)))
     }
 
+    /// An API server of its own in the same state.
+    pub fn copy(&self) -> SimulatedCluster {
+        SimulatedCluster::new(self.server())
+    }
+
     /// A copy of the state.
     pub fn server(&self) -> ApiServer {
         self.0.lock().clone()

@@ -84,6 +84,30 @@ impl SimulatedOperator {
         SimulatedOperator { controller: replications, accounts, backfills, brought: Mutex::default() }
     }
 
+    /// A process of its own that has seen and remembers the same, while this one runs no reconcile. What is due is asked
+    /// after each change, so that nothing waits in its queues.
+    pub fn copy_under(
+        &self,
+        ports: (&SimulatedCloud, &SimulatedCluster, &SimulatedClock),
+        hook: Hook,
+        may_begin: Box<dyn Fn() -> bool + Send + Sync>,
+    ) -> SimulatedOperator {
+        let copy = SimulatedOperator::start_under(ports, hook, may_begin, |_| {});
+        let (from, to) = (&self.controller.context, &copy.controller.context);
+        to.index.copy_from(&from.index);
+        to.memory.copy_from(&from.memory);
+        to.evidence.copy_from(&from.evidence);
+        to.bucket_locks.copy_from(&from.bucket_locks);
+        to.tracker.copy_from(&from.tracker);
+        copy.accounts.context.requeue.lock().clone_from(&self.accounts.context.requeue.lock());
+        copy.backfills.context.memory.copy_from(&self.backfills.context.memory);
+        if self.controller.replications.is_open() {
+            copy.controller.replications.open();
+        }
+        copy.brought.lock().clone_from(&self.brought.lock());
+        copy
+    }
+
     /// The watches bring everything as the API server holds it now.
     pub fn sync(&self, server: &ApiServer) {
         let index = &self.controller.context.index;

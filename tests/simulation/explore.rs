@@ -3,6 +3,8 @@
 //! In: a seed, a depth, a time, or a trace to replay. Out: numbers and stories; the exit code is 1 when a property does
 //! not hold, or when a mutant is not found.
 
+use std::fmt::Display;
+use std::io::Write as _;
 use std::num::NonZero;
 use std::process::ExitCode;
 use std::thread;
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
         Mutant::ALL.into_iter().find(|mutant| wanted.is_some_and(|name| *name == format!("{mutant:?}")));
     let holds = match (&arguments.replay, wanted, mutant) {
         (_, Some(name), None) => {
-            println!("there is no fault {name}; these are: {:?}", Mutant::ALL);
+            say(format!("there is no fault {name}; these are: {:?}", Mutant::ALL));
             false
         }
         (Some(trace), _, Some(mutant)) => mutants::with(mutant, || replay_one(trace)),
@@ -66,16 +68,16 @@ fn main() -> ExitCode {
 fn replay_one(trace: &str) -> bool {
     match replay(trace) {
         Ok(None) => {
-            story(trace).into_iter().flatten().for_each(|sentence| println!("  {sentence}"));
-            println!("Every property holds.");
+            story(trace).into_iter().flatten().for_each(|sentence| say(format!("  {sentence}")));
+            say("Every property holds.");
             true
         }
         Ok(Some(failure)) => {
-            println!("{failure}");
+            say(failure);
             false
         }
         Err(error) => {
-            println!("{error}");
+            say(error);
             false
         }
     }
@@ -91,73 +93,73 @@ fn limits(arguments: &Arguments) -> SearchLimits {
     SearchLimits { seed: arguments.seed, depth: arguments.depth, runs: u64::MAX, time }
 }
 
+/// Explores the scenes on all processors, and prints what was found in each, and then the sums.
 fn all_scenes(arguments: &Arguments) -> bool {
     let begun = Instant::now();
-    let mut all: Vec<SceneResult> = Vec::new();
     let wanted = arguments.scene.as_deref();
-    let chosen: Vec<&Scene> =
+    let chosen: Vec<&'static Scene> =
         SCENES.iter().filter(|scene| wanted.is_none_or(|name| name == scene.name)).collect();
     if chosen.is_empty() {
         let names: Vec<&str> = SCENES.iter().map(|scene| scene.name).collect();
-        println!("there is no scene {}; these are: {}", wanted.unwrap_or_default(), names.join(", "));
+        say(format!("there is no scene {}; these are: {}", wanted.unwrap_or_default(), names.join(", ")));
         return false;
     }
-    for (index, scene) in chosen.iter().enumerate() {
-        let left = Duration::from_secs_f64(minutes(arguments) * 60.0).saturating_sub(begun.elapsed());
-        let scenes = u32::try_from(chosen.len() - index).unwrap_or(1);
-        let limits = SearchLimits { time: left / scenes, ..limits(arguments) };
-        println!("{}: {}", scene.name, scene.about);
-        let found = explore(scene, limits, true);
-        let rest = if found.complete { "every trace" } else { "stopped by the time" };
-        println!(
-            "  {} states, {} transitions, {} runs in {:.1} s; {rest} of up to {} interferences; longest run {} steps",
-            found.states,
-            found.transitions,
-            found.runs,
-            found.elapsed.as_secs_f64(),
-            found.depth,
-            found.longest
-        );
-        println!("  deepest trace: {}", found.deepest);
-        for failure in &found.failures {
-            println!("\n{failure}\n");
-        }
-        all.push(found);
-    }
+    let all = Mutex::new(Vec::new());
+    on_all_processors(&chosen, begun + limits(arguments).time, |scene, time| {
+        let found = explore(scene, SearchLimits { time, ..limits(arguments) }, true);
+        say(describe(scene, &found));
+        all.lock().push(found);
+    });
+    let all = all.into_inner();
     let states: usize = all.iter().map(|found| found.states).sum();
     let transitions: u64 = all.iter().map(|found| found.transitions).sum();
     let judged: u64 = all.iter().map(|found| found.judged).sum();
-    println!("\n{states} states, {transitions} transitions in {:.1} s", begun.elapsed().as_secs_f64());
-    println!(
+    say(format!("\n{states} states, {transitions} transitions in {:.1} s", begun.elapsed().as_secs_f64()));
+    say(format!(
         "{} properties, judged {judged} times: at each call and write, and from every state at the end of its run",
         PROPERTIES.len()
-    );
+    ));
     for property in PROPERTIES {
         let broken = all.iter().flat_map(|found| &found.failures).any(|f| f.violation.property == property);
-        println!(
-            "  {} {}: {}",
-            if broken { "BROKEN" } else { "holds " },
-            property.name(),
-            property.sentence()
-        );
+        let verdict = if broken { "BROKEN" } else { "holds " };
+        say(format!("  {verdict} {}: {}", property.name(), property.sentence()));
     }
     for found in all.iter().filter(|found| found.left > 0) {
-        println!(
+        say(format!(
             "not reached in {}: {} traces of {} interferences and all longer ones; give it more --minutes",
             found.scene, found.left, found.depth
-        );
+        ));
     }
     for found in &all {
         let never = found.taken.iter().filter(|(_, count)| **count == 0).map(|(name, _)| name.as_str());
         let never: Vec<&str> = never.collect();
         if !never.is_empty() {
-            println!("never reached in {}: {}", found.scene, never.join(", "));
+            say(format!("never reached in {}: {}", found.scene, never.join(", ")));
         }
     }
     for budget in unused_budgets(&all).into_iter().filter(|_| wanted.is_none()) {
-        println!("budget never used: {budget:?}");
+        say(format!("budget never used: {budget:?}"));
     }
     all.iter().all(|found| found.failures.is_empty())
+}
+
+/// The result of a scene as text: how far the search went, its deepest trace, and the properties that do not hold.
+fn describe(scene: &Scene, found: &SceneResult) -> String {
+    let rest = if found.complete { "every trace" } else { "stopped by the time" };
+    let numbers = format!(
+        "{}: {}\n  {} states, {} transitions, {} runs in {:.1} s; {rest} of up to {} interferences; longest run {} steps",
+        scene.name,
+        scene.about,
+        found.states,
+        found.transitions,
+        found.runs,
+        found.elapsed.as_secs_f64(),
+        found.depth,
+        found.longest
+    );
+    let deepest = format!("  deepest trace: {}", found.deepest);
+    let failures = found.failures.iter().map(|failure| format!("\n{failure}\n"));
+    [numbers, deepest].into_iter().chain(failures).collect::<Vec<_>>().join("\n")
 }
 
 /// Finds each mutant by as few interferences as it takes. Few of them find most mutants, so that the rest of the time is for
@@ -167,43 +169,52 @@ fn find_mutants(mutants: &[Mutant], arguments: &Arguments) -> bool {
     let mut missed = mutants.to_vec();
     let few = (arguments.depth > FEW).then_some(FEW);
     for depth in few.into_iter().chain([arguments.depth]) {
-        missed = search_on_all_processors(&missed, deadline, SearchLimits { depth, ..limits(arguments) });
+        missed = search(&missed, deadline, SearchLimits { depth, ..limits(arguments) });
     }
     for mutant in &missed {
-        println!("NOT FOUND: {mutant:?}: {}", mutant.sentence());
+        say(format!("NOT FOUND: {mutant:?}: {}", mutant.sentence()));
     }
-    println!("{} of {} mutants found", mutants.len() - missed.len(), mutants.len());
+    say(format!("{} of {} mutants found", mutants.len() - missed.len(), mutants.len()));
     missed.is_empty()
 }
 
-/// Searches for each mutant on one of the processors, and prints the traces that find them. Returns those that were not
-/// found. Each may take its share of the time that is left.
-fn search_on_all_processors(mutants: &[Mutant], deadline: Instant, limits: SearchLimits) -> Vec<Mutant> {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let waiting = Mutex::new(mutants.iter().copied().rev().collect::<Vec<_>>());
+/// Searches for each mutant, and prints the traces that find them. Returns those that were not found.
+fn search(mutants: &[Mutant], deadline: Instant, limits: SearchLimits) -> Vec<Mutant> {
     let missed = Mutex::new(Vec::new());
+    on_all_processors(mutants, deadline, |mutant, time| {
+        let begun = Instant::now();
+        let Some(found) = find_mutant(mutant, SearchLimits { time, ..limits }) else {
+            return missed.lock().push(mutant);
+        };
+        let took = begun.elapsed().as_secs_f64();
+        say(format!("{mutant:?}: {}\n{found}\n  Found in {took:.1} s.\n", mutant.sentence()));
+    });
+    missed.into_inner()
+}
+
+/// Does each of a list on one of the processors, in its order. Each gets its share of the time that is left.
+fn on_all_processors<T: Copy + Send>(list: &[T], deadline: Instant, act: impl Fn(T, Duration) + Sync) {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let waiting = Mutex::new(list.iter().copied().rev().collect::<Vec<_>>());
     let next = || {
         let mut waiting = waiting.lock();
-        let turns = waiting.len().div_ceil(threads).max(1);
-        waiting.pop().map(|mutant| (mutant, u32::try_from(turns).unwrap_or(1)))
+        let turns = u32::try_from(waiting.len().div_ceil(threads).max(1)).unwrap_or(1);
+        waiting.pop().map(|one| (one, deadline.saturating_duration_since(Instant::now()) / turns))
     };
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some((mutant, turns)) = next() {
-                    let begun = Instant::now();
-                    let time = deadline.saturating_duration_since(begun) / turns;
-                    match find_mutant(mutant, SearchLimits { time, ..limits }) {
-                        Some(found) => println!(
-                            "{mutant:?}: {}\n{found}\n  Found in {:.1} s.\n",
-                            mutant.sentence(),
-                            begun.elapsed().as_secs_f64()
-                        ),
-                        None => missed.lock().push(mutant),
-                    }
+                while let Some((one, time)) = next() {
+                    act(one, time);
                 }
             });
         }
     });
-    missed.into_inner()
+}
+
+/// Prints a line. The program ends when nobody reads on, as after `| head`.
+fn say(line: impl Display) {
+    if writeln!(std::io::stdout().lock(), "{line}").is_err() {
+        std::process::exit(1);
+    }
 }

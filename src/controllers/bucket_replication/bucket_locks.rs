@@ -21,22 +21,10 @@ type Lock = tokio::sync::Mutex<()>;
 pub struct BucketLocks {
     locks: Mutex<HashMap<String, Weak<Lock>>>,
     written: Mutex<HashMap<String, WrittenPolicy>>,
-    /// Of the last minute, one for each policy that S3 showed before one.
-    unanswered: Mutex<Vec<UnansweredPolicy>>,
 }
 
-/// A write of the statements of one Sid that S3 did not answer.
-#[derive(Debug)]
-struct UnansweredPolicy {
-    bucket: String,
-    sid: String,
-    /// The policy that S3 showed before it.
-    before: Option<Value>,
-    at: Instant,
-}
-
-/// A policy that was written. `None`: there is none.
-#[derive(Debug)]
+/// A policy that was written, or may have been: S3 did not answer. `None`: there is none.
+#[derive(Clone, Debug)]
 struct WrittenPolicy {
     /// The policies that S3 showed before writes of the last minute.
     before: Vec<Option<Value>>,
@@ -84,45 +72,35 @@ impl BucketLocks {
         }
     }
 
-    /// Whether this process wrote the policy of a bucket within the last minute, in this term.
+    /// Whether this process wrote the policy of a bucket within the last minute, in this term. S3 need not have answered.
     pub fn has_written(&self, bucket: &str, now: Instant) -> bool {
         self.written.lock().get(bucket).is_some_and(|held| now.duration_since(held.at) < SHOWN_AFTER)
+    }
+
+    /// Remembers the writes that another process remembers. No lock is held.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn copy_from(&self, other: &BucketLocks) {
+        *self.written.lock() = other.written.lock().clone();
     }
 
     /// Forgets what was written: another operator may have led, and written, since.
     pub fn forget_written(&self) {
         self.written.lock().clear();
-        self.unanswered.lock().clear();
     }
 
-    /// Whether S3 shows the policy from before a write of this Sid that it did not answer within the last minute: that write
-    /// may be done.
-    pub fn may_hold_more(&self, bucket: &str, sid: &str, shown: Option<&Value>, now: Instant) -> bool {
-        let mut unanswered = self.unanswered.lock();
-        unanswered.retain(|write| now.duration_since(write.at) < SHOWN_AFTER);
-        let is_of = |write: &UnansweredPolicy| write.bucket == bucket && write.sid == sid;
-        unanswered.iter().any(|write| is_of(write) && write.before.as_ref() == shown)
-    }
-
-    /// S3 did not answer a write of the statements of a Sid.
-    pub fn may_have_written(&self, bucket: &str, sid: &str, before: Option<Value>, now: Instant) {
-        let write = UnansweredPolicy { bucket: bucket.to_owned(), sid: sid.to_owned(), before, at: now };
-        let mut unanswered = self.unanswered.lock();
-        // S3 may answer no write for hours, and each may be tried again and again.
-        let is_other = |held: &UnansweredPolicy| {
-            (&held.bucket, &held.sid, &held.before) != (&write.bucket, &write.sid, &write.before)
-        };
-        unanswered.retain(|held| is_other(held) && now.duration_since(held.at) < SHOWN_AFTER);
-        unanswered.push(write);
-    }
-
-    /// A policy was written where S3 showed another one.
+    /// A policy was written where S3 showed another one, or may have been. If it was not, the next write makes up for it:
+    /// what one resource asked for and S3 did not answer is then done together with what another one asks for.
     pub fn wrote(&self, bucket: &str, shown: Option<Value>, after: Option<Value>, now: Instant) {
         let mut written = self.written.lock();
         let held = written.remove(bucket).filter(|held| now.duration_since(held.at) < SHOWN_AFTER);
-        let mut before = held.map(|held| [held.before, vec![held.after]].concat()).unwrap_or_default();
-        before.push(shown);
-        before.retain(|before| *before != after);
+        let held = held.map(|held| [held.before, vec![held.after]].concat()).unwrap_or_default();
+        let mut before = Vec::new();
+        // S3 may answer no write for hours, and each may be tried again and again.
+        for former in held.into_iter().chain([shown]) {
+            if former != after && !before.contains(&former) {
+                before.push(former);
+            }
+        }
         written.insert(bucket.to_owned(), WrittenPolicy { before, after, at: now });
     }
 }
@@ -149,28 +127,13 @@ mod tests {
     }
 
     #[test]
-    fn a_write_without_an_answer_may_be_done_for_a_minute_while_s3_shows_what_was_there_before() {
-        let (locks, now) = (BucketLocks::default(), Instant::now());
-        let (before, other) = (Value::from(1), Value::from(2));
-        locks.may_have_written("dr", "orders", Some(before.clone()), now);
-        assert!(locks.may_hold_more("dr", "orders", Some(&before), now));
-        assert!(!locks.may_hold_more("dr", "orders", Some(&other), now), "S3 shows something newer");
-        assert!(!locks.may_hold_more("dr", "invoices", Some(&before), now));
-        assert!(!locks.may_hold_more("dr", "orders", Some(&before), now + SHOWN_AFTER));
-        locks.may_have_written("dr", "orders", Some(before.clone()), now);
-        locks.forget_written();
-        assert!(!locks.may_hold_more("dr", "orders", Some(&before), now), "another operator has led since");
-    }
-
-    #[test]
-    fn writes_that_s3_never_answers_take_the_memory_of_one_minute() {
+    fn writes_that_are_tried_again_and_again_take_the_memory_of_one() {
         let (locks, now) = (BucketLocks::default(), Instant::now());
         for _ in 0..10 {
-            locks.may_have_written("dr", "orders", None, now);
+            locks.wrote("dr", None, Some(Value::from(1)), now);
+            locks.wrote("dr", None, Some(Value::from(2)), now);
         }
-        assert_eq!(locks.unanswered.lock().len(), 1, "the same write, tried again");
-        locks.may_have_written("dr", "invoices", None, now + SHOWN_AFTER);
-        assert_eq!(locks.unanswered.lock().len(), 1, "the minute of the first one is over");
+        assert_eq!(locks.written.lock()["dr"].before, [None, Some(Value::from(1))]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct EvidenceStore {
 /// Of more early events than this the oldest are dropped.
 const MOST_EARLY: usize = 1_000;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct EvidenceEntries {
     entries: HashMap<String, EvidenceEntry>,
     /// The UIDs of the watched resources of each source bucket, so that a failure event costs no scan.
@@ -60,7 +60,7 @@ impl EvidenceEntries {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct EvidenceEntry {
     evidence: Evidence,
     watched: Option<Watched>,
@@ -101,6 +101,13 @@ pub struct SweptResource {
 }
 
 impl EvidenceStore {
+    /// Keeps what another store keeps.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn copy_from(&self, other: &EvidenceStore) {
+        *self.state.lock() = other.state.lock().clone();
+        *self.early.lock() = other.early.lock().clone();
+    }
+
     /// The evidence of a resource.
     pub fn get(&self, uid: &str) -> Evidence {
         self.state.lock().entries.get(uid).map(|entry| entry.evidence.clone()).unwrap_or_default()

@@ -3,6 +3,7 @@
 //! In: stages of steps. Out: the steps that were done, those that failed, and why the rest was left out. The steps of a
 //! stage run concurrently, one stage after the other. A configuration is announced in the status before it is put.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -16,6 +17,7 @@ use crate::controllers::bucket_replication::authorize::{
     KnownLabels, NamespaceLabels, authorize, claim_source, resolve,
 };
 use crate::controllers::bucket_replication::context::Context;
+use crate::controllers::bucket_replication::memory::FormerProcess;
 use crate::controllers::bucket_replication::resource::{ReplicationObject, Resource};
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::iam::Statement;
@@ -27,6 +29,7 @@ use crate::ports::{Cloud, Cluster, Finalizers};
 use crate::replication::events::{EventName, Origin, Service};
 use crate::replication::observed::Read;
 use crate::replication::outcome::Outcome;
+use crate::replication::status::{LastWriter, RecentWrite};
 use crate::replication::{Accounts, Assessment, BucketAddress, Failure, FailureClass, Step};
 use crate::runtime::store::Key;
 
@@ -53,6 +56,21 @@ pub enum Purpose<'a> {
     Check(Grounds<'a>),
     /// A removal needs no permission, only the object for which it was planned.
     Deletion(&'a ReplicationObject<'a>),
+}
+
+impl<'a> Purpose<'a> {
+    fn target(self) -> &'a ReplicationObject<'a> {
+        match self {
+            Purpose::Check(grounds) => &grounds.permission.resource.target,
+            Purpose::Deletion(target) => target,
+        }
+    }
+
+    /// A process that may have written for the object a moment ago.
+    fn former_process<C, K>(self, cx: &Context<C, K>) -> Option<FormerProcess> {
+        let target = self.target();
+        target.former_process(cx).filter(|former| former.knew(target.metadata))
+    }
 }
 
 /// The resource, the status and the permission with which a check executes its plan.
@@ -204,13 +222,14 @@ async fn execute_step<C: Cloud, K: Cluster>(
 ) -> Result<Read<()>, Halt> {
     Ok(match step {
         Step::PutBucketPolicy { bucket, sid, statements, .. } => {
-            let write = StatementsWrite { bucket, sid, statements, clients, cx };
+            let former = purpose.former_process(cx);
+            let write = StatementsWrite { bucket, sid, statements, former, clients, cx };
             let lock = if is_on(Mutant::NoBucketLock) { sid } else { &bucket.name };
             let held = cx.bucket_locks.lock(lock).await;
             if held.had_to_wait {
                 require_permission(purpose, cx).await?;
             }
-            write.execute().await
+            write.execute().await?
         }
         step => {
             let write = cx.events.begin_step(step, account_of_roles(clients, cx).await.as_deref());
@@ -236,32 +255,53 @@ struct StatementsWrite<'a, C: Cloud, K> {
     bucket: &'a BucketAddress,
     sid: &'a str,
     statements: &'a [Statement],
+    /// A process that may have written the policy a moment ago.
+    former: Option<FormerProcess>,
     clients: &'a C::Clients,
     cx: &'a Context<C, K>,
 }
 
 impl<C: Cloud, K: Cluster> StatementsWrite<'_, C, K> {
-    async fn execute(&self) -> Read<()> {
-        let (mut shown, mut held) = self.read().await?;
+    async fn execute(&self) -> Result<Read<()>, Halt> {
+        let (shown, held) = match self.read().await {
+            Ok(read) => read,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let (name, now) = (&self.bucket.name, self.cx.clock.now());
+        // One of the two may be from before a write.
+        let is_settled = self.is_settled(shown.as_ref()) && self.is_settled(held.as_ref());
+        if !is_settled {
+            return Ok(self.replace(shown, held).await);
+        }
+        // The step was planned because S3 showed another policy. This one may be from before a write of a former process.
+        // Something merged into it would lose that write.
+        let is_known = self.cx.bucket_locks.has_written(name, now) || is_on(Mutant::FormerStatementsBelieved);
+        match self.former.filter(|_| !is_known) {
+            Some(former) => {
+                let (writer, destinations) = (LastWriter::FormerProcess, BTreeSet::from([name.clone()]));
+                Err(Halt::Stopped(Stop::Unsettled(former.pause(), RecentWrite { writer, destinations })))
+            }
+            None => Ok(Ok(())),
+        }
+    }
+
+    /// Writes the statements into a policy, where S3 shows this one.
+    async fn replace(&self, mut shown: Option<Value>, mut held: Option<Value>) -> Read<()> {
         let BucketAddress { name, .. } = self.bucket;
         let locks = &self.cx.bucket_locks;
-        // One of the two may be from before a write, and so may both, if that write had no answer.
-        let is_settled = self.is_settled(shown.as_ref()) && self.is_settled(held.as_ref());
-        if is_settled && !locks.may_hold_more(name, self.sid, shown.as_ref(), self.cx.clock.now()) {
-            return Ok(());
-        }
         if self.merge(held.as_ref()).is_none() {
             // Only the operator's statements are there: a policy is deleted only after it was read twice.
             (shown, held) = self.read().await?;
         }
         let policy = self.merge(held.as_ref());
         let result = self.write(policy.as_ref()).await;
-        let now = self.cx.clock.now();
-        if result.as_ref().is_err_and(|failure| failure.class == FailureClass::Unavailable) {
-            locks.may_have_written(name, self.sid, shown.clone(), now);
+        // A write without an answer may be done.
+        let is_unanswered = |failure: &Failure| failure.class == FailureClass::Unavailable;
+        let may_be_done = result.as_ref().map_or_else(is_unanswered, |()| true);
+        if may_be_done && (result.is_ok() || !is_on(Mutant::UnansweredPolicyForgotten)) {
+            locks.wrote(name, shown, policy, self.cx.clock.now());
         }
         result?;
-        locks.wrote(name, shown, policy, now);
         self.confirm().await
     }
 

@@ -21,7 +21,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5 * 60);
 type CorrectedField = (AwsResource, String, String);
 
 /// The recent corrections on one resource. Empty for nearly all.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CorrectionHistory(BTreeMap<CorrectedField, Vec<Instant>>);
 
 impl CorrectionHistory {

@@ -36,7 +36,7 @@ const CACHE_LAG: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct Memory(Mutex<MemoryEntries>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct MemoryEntries {
     by_uid: HashMap<String, MemoryEntry>,
     /// The resources that were written for, each with the time at which that write is old. The first is over first.
@@ -49,7 +49,7 @@ struct MemoryEntries {
     term_began: Option<(Instant, i64)>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct MemoryEntry {
     requeue: RequeueBackoff,
     corrections: CorrectionHistory,
@@ -66,7 +66,7 @@ struct MemoryEntry {
 }
 
 /// A status that the operator wrote and the cache did not show when it was last needed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct WrittenStatus {
     at: Instant,
     status: BucketReplicationStatus,
@@ -242,6 +242,12 @@ impl Memory {
             let _ = write!(text, "{uid} {corrections} {writes} {written:?} {claims} {running} {canaries:?}");
         }
         text
+    }
+
+    /// Remembers what another process remembers.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn copy_from(&self, other: &Memory) {
+        *self.0.lock() = other.0.lock().clone();
     }
 
     /// The number of resources of which something is remembered.

@@ -32,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// The operator's writes of the last minute. Everything is kept as hashes, in boxes and in vectors without room for
 /// more, because every resource of a fleet that is applied at once has some.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RecentWrites {
     settings: BTreeMap<SettingHash, Box<WrittenSetting>>,
     unanswered: Vec<UnansweredWrite>,
@@ -43,7 +43,7 @@ pub struct RecentWrites {
 }
 
 /// A setting that was written to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct WrittenSetting {
     /// Its contents before writes, the last one at the end.
     before: Vec<(u64, Instant)>,

@@ -50,8 +50,10 @@ async fn confirm<C: Cloud, K: Cluster>(
         let live = cx.cluster.live(target.key).await?.ok_or(Stop::Outdated)?;
         // A former process announced its writes to AWS in the status.
         let is_behind = target.memory.may_be_behind(target.metadata, cx.clock.now())
-            && has_other_status(&live, &resource.status);
-        if live.metadata.deletion_timestamp.is_some() || live.metadata.generation != generation || is_behind {
+            && has_other_status(&live, &resource.status)
+            && !is_on(Mutant::UnseenStatusOverwritten);
+        let is_edited = live.metadata.generation != generation && !is_on(Mutant::LiveGenerationIgnored);
+        if live.metadata.deletion_timestamp.is_some() || is_edited || is_behind {
             return Err(Stop::Outdated);
         }
         finalizers = Finalizers::of(&live.metadata);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// The time of the last requested check.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RequestLimit(Option<Instant>);
 
 impl RequestLimit {

@@ -18,7 +18,7 @@ const CACHE_LAG: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Memory(Mutex<HashMap<String, BackfillEntry>>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct BackfillEntry {
     requeue: RequeueBackoff,
     written: Option<(Instant, ReplicationBackfillStatus)>,
@@ -103,6 +103,12 @@ impl Memory {
     /// A try succeeded: the next failure begins with a short pause again.
     pub fn succeeded(&self, uid: &str) {
         self.with(uid, |entry| entry.requeue = RequeueBackoff::default());
+    }
+
+    /// Remembers what another process remembers.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn copy_from(&self, other: &Memory) {
+        *self.0.lock() = other.0.lock().clone();
     }
 
     /// Forgets a backfill that is gone.

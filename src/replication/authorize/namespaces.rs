@@ -4,6 +4,7 @@
 //! other namespace.
 
 use crate::api::Namespaces;
+use crate::mutants::{Mutant, is_on};
 use crate::replication::authorize::accounts::Account;
 use crate::replication::authorize::labels::Labels;
 use crate::replication::refusal::{Refusal, not_allowed};
@@ -30,6 +31,9 @@ pub fn require_namespace(
         return not_allowed(format!(
             "namespace {namespace} may not use AwsAccount {name}, which does not name it; {fix}"
         ));
+    }
+    if !match_names.is_empty() && is_on(Mutant::NamesInPlaceOfLabels) {
+        return Ok(());
     }
     let has = |(key, value): (&String, &String)| labels.is_some_and(|labels| labels.get(key) == Some(value));
     if match_labels.iter().all(has) {

@@ -260,9 +260,12 @@ fn bucket_policies(desired: &Desired, caller: &Caller) -> BTreeMap<String, Vec<S
     let role = desired.role.arn(caller);
     let statements = |bucket: &DesiredBucket| {
         let arn = caller.partition.bucket_arn(&bucket.name);
-        let changes_hands =
-            |rule: &Rule| rule.destination.bucket == arn && rule.destination.ownership.is_some();
-        let override_owner = desired.rules.values().any(changes_hands);
+        let mut of_bucket = desired.rules.values().filter(|rule| rule.destination.bucket == arn);
+        let changes_hands = |rule: &Rule| rule.destination.ownership.is_some();
+        let override_owner = match is_on(Mutant::OwnershipOfEveryRule) {
+            true => of_bucket.all(changes_hands),
+            false => of_bucket.any(changes_hands),
+        };
         (
             bucket.name.clone(),
             bucket_policy::statements(&desired.sid, std::slice::from_ref(&role), &arn, override_owner),

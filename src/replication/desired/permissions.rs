@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::iam::arn::bucket_of_arn;
 use crate::iam::document::{PolicyDocument, Statement};
+use crate::mutants::{Mutant, is_on};
 use crate::replication::configuration::Rule;
 use crate::replication::desired::discovered::{Discovered, READ_RETENTION};
 
@@ -106,6 +107,9 @@ fn kms_statements(
     let mut by_bucket: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for rule in rules.values().filter(|rule| rule.kms_encrypted_objects.is_enabled()) {
         let keys = by_bucket.entry(bucket_of_arn(&rule.destination.bucket)).or_default();
+        if is_on(Mutant::LastKeyGranted) {
+            keys.clear();
+        }
         keys.extend(rule.destination.kms_key.as_deref());
     }
     if by_bucket.is_empty() {

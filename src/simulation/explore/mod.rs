@@ -4,6 +4,7 @@
 //! the shortest trace that breaks it, in sentences. Every await on a port is a decision point.
 
 mod act;
+mod acts;
 mod backfills;
 mod budget;
 mod deviation;
@@ -11,7 +12,6 @@ mod properties;
 mod refusals;
 mod run;
 mod scene;
-mod scene_acts;
 mod scene_beginnings;
 mod search;
 #[cfg(test)]

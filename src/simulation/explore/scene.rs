@@ -1,27 +1,33 @@
 //! The scenes: what there is at first, and what people may do.
 //!
 //! In: nothing. Out: [`SCENES`]: for each its resources, the state of AWS and of the API server, and acts. A new scene
-//! begins here; `scene_acts.rs` and `scene_beginnings.rs` have its parts.
+//! begins here; `acts` and `scene_beginnings.rs` have its parts.
 
 use crate::replication::FailureClass;
 use crate::simulation::api_server::ApiServer;
 use crate::simulation::explore::act::Act;
+use crate::simulation::explore::acts::administrators::{
+    ALLOW_AGAIN, ALLOW_ELDER, DELETE_ACCOUNT, DELETE_DESTINATION_ACCOUNT, FORBID_CANARIES,
+    FORBID_CANARIES_ABROAD, FORBID_ELDER, IMPOSE_BOUNDARY, RECREATE_ACCOUNT, RELABEL_NAMESPACE,
+    TIGHTEN_ACCOUNT, TIGHTEN_DESTINATION,
+};
+use crate::simulation::explore::acts::outsiders::{
+    ADD_RULE, ADD_STATEMENT, ADD_TAG, DELETE_GIVEN_ROLE, DELETE_ROLE, EDIT_RULES, EDIT_STATEMENTS,
+    REMOVE_CONFIGURATION, REMOVE_STATEMENTS, REPLACE_CONFIGURATION, RETAG_ROLE, STOP_TRUSTING,
+    SUSPEND_VERSIONING, TAKE_DESTINATION, TAKE_SOURCE, TRUST_AGAIN, WEAKEN_ROLE,
+};
+use crate::simulation::explore::acts::users::{
+    ADD_FINALIZER, ADOPT, CREATE_AGAIN, DELETE, DELETE_ELDER, DISABLE_RULES, DROP_TAGS, EDIT_DESTINATION,
+    EDIT_DESTINATION_BACK, LEAVE_SHARED, MOVE_CANARIES, MOVE_HOME, NAME_OTHER_ACCOUNT, NAME_OWN_ROLE,
+    OBSERVE, REFUSE, RENAME_ROLE, RENAME_ROLE_AGAIN, RENAME_ROLE_BACK, REPLACE_RESOURCE, REQUEST, RESUME,
+    RETAIN, REWRITE_RULES, STOP_CANARIES, STRIP, SUSPEND, TWIN_DELETE, TWIN_LEAVES_SHARED,
+};
 use crate::simulation::explore::backfills;
 use crate::simulation::explore::deviation::Deviation;
-use crate::simulation::explore::scene_acts::{
-    ADD_FINALIZER, ADD_STATEMENT, ADD_TAG, ADOPT, ALLOW_AGAIN, ALLOW_ELDER, CREATE_AGAIN, DELETE,
-    DELETE_ACCOUNT, DELETE_DESTINATION_ACCOUNT, DELETE_ELDER, DELETE_GIVEN_ROLE, DELETE_ROLE, DISABLE_RULES,
-    DROP_TAGS, EDIT_DESTINATION, EDIT_DESTINATION_BACK, EDIT_RULES, EDIT_STATEMENTS, FORBID_CANARIES,
-    FORBID_CANARIES_ABROAD, FORBID_ELDER, IMPOSE_BOUNDARY, LEAVE_SHARED, MOVE_CANARIES, MOVE_HOME,
-    NAME_OTHER_ACCOUNT, NAME_OWN_ROLE, OBSERVE, RECREATE_ACCOUNT, REFUSE, RELABEL_NAMESPACE,
-    REMOVE_CONFIGURATION, REMOVE_STATEMENTS, RENAME_ROLE, RENAME_ROLE_AGAIN, RENAME_ROLE_BACK,
-    REPLACE_CONFIGURATION, REPLACE_RESOURCE, REQUEST, RESUME, RETAG_ROLE, RETAIN, REWRITE_RULES,
-    STOP_CANARIES, STOP_TRUSTING, STRIP, SUSPEND, SUSPEND_VERSIONING, TAKE_DESTINATION, TAKE_SOURCE,
-    TIGHTEN_ACCOUNT, TIGHTEN_DESTINATION, TRUST_AGAIN, TWIN_DELETE, TWIN_LEAVES_SHARED, WEAKEN_ROLE,
-};
 use crate::simulation::explore::scene_beginnings::{
-    account_of_another_team, accounts, canary, canary_abroad, equal_rules, every_field, foreign, found,
-    given_role, labelled_destination, one_account, rivals, rivals_of_one_second, shared, two_destinations,
+    account_of_another_team, accounts, canary, canary_abroad, canary_retained, equal_rules, every_field,
+    foreign, found, given_role, labelled_destination, one_account, rivals, rivals_of_one_second, shared,
+    two_destinations,
 };
 use crate::simulation::world::World;
 
@@ -95,7 +101,7 @@ const BACKFILL: Scene = Scene {
 };
 
 /// Every scene.
-pub const SCENES: [Scene; 43] = [
+pub const SCENES: [Scene; 48] = [
     Scene {
         name: "one-account",
         denies_kubernetes: true,
@@ -199,9 +205,28 @@ pub const SCENES: [Scene; 43] = [
         ..PLAIN
     },
     Scene {
+        name: "policy-unanswered",
+        about: "one resource that leaves a bucket of another account, whose policy was written without an answer",
+        opening: &[
+            ("orders/WriteBucketPolicy(replicas).1", Deviation::LoseAnswer),
+            ("idle.2", Deviation::Act(&LEAVE_SHARED)),
+        ],
+        acts: &[DELETE],
+        begin: two_destinations,
+        ..PLAIN
+    },
+    Scene {
+        name: "policy-unreported",
+        about: "one resource whose process dies when it has written the policy of a bucket of another account",
+        opening: &[("orders/WriteBucketPolicy(replicas).1", Deviation::DieAfter)],
+        acts: &[LEAVE_SHARED, DELETE],
+        begin: two_destinations,
+        ..PLAIN
+    },
+    Scene {
         name: "every-field",
         about: "one resource whose spec names every field of its rules and of its role, with a destination in another account",
-        acts: &[REWRITE_RULES, DROP_TAGS, EDIT_RULES, WEAKEN_ROLE, EDIT_STATEMENTS],
+        acts: &[REWRITE_RULES, DROP_TAGS, EDIT_RULES, ADD_RULE, WEAKEN_ROLE, EDIT_STATEMENTS],
         begin: every_field,
         ..PLAIN
     },
@@ -328,7 +353,7 @@ pub const SCENES: [Scene; 43] = [
     },
     Scene {
         name: "labels",
-        about: "one resource with two destinations, whose account of one asks for a label of the namespace",
+        about: "one resource with two destinations, whose account of one names the namespace and asks for a label of it",
         acts: &[RELABEL_NAMESPACE],
         begin: labelled_destination,
         ..PLAIN
@@ -348,6 +373,18 @@ pub const SCENES: [Scene; 43] = [
         about: "two operators, of which one leads",
         standby: true,
         acts: &[EDIT_DESTINATION, RENAME_ROLE, DELETE, DELETE_ROLE],
+        ..PLAIN
+    },
+    Scene {
+        name: "observed",
+        about: "one resource that is only to be observed just before another operator takes the Lease, whose role someone deleted",
+        standby: true,
+        opening: &[
+            ("idle.4", Deviation::Act(&DELETE_ROLE)),
+            ("idle.4", Deviation::Act(&OBSERVE)),
+            ("idle.4", Deviation::MoveLease),
+        ],
+        acts: &[DELETE],
         ..PLAIN
     },
     Scene {
@@ -440,6 +477,24 @@ pub const SCENES: [Scene; 43] = [
         opening: &[("orders/SetStatus.4", Deviation::Act(&OBSERVE))],
         acts: &[DELETE],
         begin: canary,
+        ..PLAIN
+    },
+    Scene {
+        name: "canary-moved",
+        about: "one resource whose canaries get another prefix just before another operator takes the Lease",
+        standby: true,
+        enough: 6,
+        opening: &[("idle.2", Deviation::Act(&MOVE_CANARIES)), ("idle.2", Deviation::MoveLease)],
+        acts: &[DELETE],
+        begin: canary,
+        ..PLAIN
+    },
+    Scene {
+        name: "canary-retained",
+        about: "one resource that asks for canaries into two buckets, from one of which no version can be deleted",
+        enough: 6,
+        acts: &[MOVE_HOME, DELETE],
+        begin: canary_retained,
         ..PLAIN
     },
     Scene {

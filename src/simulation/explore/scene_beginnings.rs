@@ -73,11 +73,22 @@ pub(super) fn canary_abroad() -> (World, ApiServer) {
     (world, server)
 }
 
-/// The `AwsAccount` of a destination asks for a label of the namespace.
+/// The same, where no version of the bucket in the other account can be deleted for a while.
+pub(super) fn canary_retained() -> (World, ApiServer) {
+    let (mut world, server) = canary_abroad();
+    if let Some(bucket) = world.buckets.get_mut("replicas") {
+        bucket.versioning = VersioningStatus::Enabled;
+        bucket.object_lock = true;
+        bucket.objects.default_retention = true;
+    }
+    (world, server)
+}
+
+/// The `AwsAccount` of a destination names the namespace, and asks for a label of it.
 pub(super) fn labelled_destination() -> (World, ApiServer) {
     let (world, mut server) = two_destinations();
-    let labels = json!({"matchLabels": {"team": "a"}});
-    server.edit(&ObjectName::account("dr"), |object| object["spec"]["namespaces"] = labels);
+    let both = json!({"matchNames": ["data"], "matchLabels": {"team": "a"}});
+    server.edit(&ObjectName::account("dr"), |object| object["spec"]["namespaces"] = both);
     (world, server)
 }
 
@@ -234,8 +245,13 @@ fn with_replicas() -> (World, ApiServer) {
     (world, server)
 }
 
+/// The policy of the bucket in the other account has one statement, without a list
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_statement.html>).
 pub(super) fn two_destinations() -> (World, ApiServer) {
-    let (world, mut server) = with_replicas();
+    let (mut world, mut server) = with_replicas();
+    if let Some(policy) = world.buckets.get_mut("replicas").and_then(|bucket| bucket.policy.as_mut()) {
+        policy["Statement"] = their_statement("First");
+    }
     let mut spec = spec_of("orders");
     spec["rules"] = json!([
         {"id": "abroad", "priority": 2, "destination": {"bucket": "replicas", "accountRef": "dr"}},
@@ -245,13 +261,14 @@ pub(super) fn two_destinations() -> (World, ApiServer) {
     (world, server)
 }
 
-/// The ARN of the key that encrypts the replicas of the scene with every field.
+/// The ARNs of the keys that encrypt the replicas of the scene with every field.
 const KEY: &str = "arn:aws:kms:eu-west-1:444455556666:key/replicas";
+const OTHER_KEY: &str = "arn:aws:kms:eu-west-1:444455556666:key/other-replicas";
 
 /// A spec that names every field of a rule and of a role.
 pub(super) fn every_field() -> (World, ApiServer) {
     let (mut world, mut server) = with_replicas();
-    world.keys.insert(KEY.to_owned(), "Enabled".to_owned());
+    world.keys.extend([KEY, OTHER_KEY].map(|key| (key.to_owned(), "Enabled".to_owned())));
     let mut spec = spec_of("orders");
     spec["role"]["path"] = json!("/teams/");
     spec["role"]["permissionsBoundary"] = json!(format!("arn:aws:iam::{HERE}:policy/boundary"));
@@ -263,6 +280,8 @@ pub(super) fn every_field() -> (World, ApiServer) {
             "replicaModifications": "Enabled", "kmsEncryptedObjects": "Enabled",
             "destination": {"bucket": "replicas", "accountRef": "dr", "ownership": "Destination",
                 "storageClass": "STANDARD_IA", "kmsKeyArn": KEY, "replicationTimeControl": "Enabled"}},
+        {"id": "abroad-too", "priority": 3, "filter": {"prefix": "archived/"}, "kmsEncryptedObjects": "Enabled",
+            "destination": {"bucket": "replicas", "accountRef": "dr", "kmsKeyArn": OTHER_KEY}},
         {"id": "all", "priority": 1, "deleteMarkers": "Enabled",
             "destination": {"bucket": "copies", "metrics": "Enabled"}},
     ]);

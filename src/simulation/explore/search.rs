@@ -12,13 +12,16 @@ use std::time::{Duration, Instant};
 use crate::mutants::{self, Mutant};
 use crate::simulation::explore::deviation::{BUDGETS, Budget, Deviation};
 use crate::simulation::explore::properties::{Property, Violation, violated};
-use crate::simulation::explore::run::Run;
+use crate::simulation::explore::run::{Resting, Run};
 use crate::simulation::explore::scene::{SCENES, Scene};
 use crate::simulation::hook::Call;
 use crate::simulation::written_part::WrittenPart;
 
 /// No run is longer: a longer one goes round in circles.
 const LONGEST: u64 = 2000;
+
+/// A story that goes round in circles ends after so many sentences.
+const MOST_SENTENCES: usize = 600;
 
 /// How far to go.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +47,8 @@ struct Interference {
 struct Trace {
     last: Option<Interference>,
     before: Option<Arc<Trace>>,
+    /// The steps of the run of the beginning before the last interference.
+    steps: u64,
 }
 
 impl Trace {
@@ -110,6 +115,7 @@ pub fn explore(scene: &'static Scene, limits: SearchLimits, all: bool) -> SceneR
         scene,
         visited: HashMap::new(),
         closed: HashSet::new(),
+        beginning: None,
         found: SceneResult { scene: scene.name, ..SceneResult::default() },
         deepest: (0, 0),
     };
@@ -117,10 +123,10 @@ pub fn explore(scene: &'static Scene, limits: SearchLimits, all: bool) -> SceneR
         search.found.taken.insert(act.name.to_owned(), 0);
     }
     let mut random = fastrand::Rng::with_seed(limits.seed);
-    let begin = Arc::new(Trace { last: None, before: None });
+    let begin = Arc::new(Trace { last: None, before: None, steps: 0 });
     let opened = scene.opening.iter().fold(begin, |before, (at, deviation)| {
         let last = Interference { at: (*at).into(), deviation: *deviation };
-        Arc::new(Trace { last: Some(last), before: Some(before) })
+        Arc::new(Trace { last: Some(last), before: Some(before), steps: 0 })
     });
     let mut level = vec![opened];
     let mut properties = HashSet::new();
@@ -163,6 +169,8 @@ struct Search {
     visited: HashMap<u64, Option<u8>>,
     /// The states from which the deletion at the end was run.
     closed: HashSet<u64>,
+    /// The run of a trace, as it was before one of its checks: the traces that are one longer go on from there.
+    beginning: Option<(Arc<Trace>, Resting)>,
     found: SceneResult,
     /// The interferences and the steps of the deepest trace.
     deepest: (usize, u64),
@@ -173,17 +181,14 @@ impl Search {
     fn run(&mut self, trace: &Arc<Trace>, extend: bool, next: &mut Vec<Arc<Trace>>) -> Option<Violation> {
         let list = trace.list();
         self.found.runs += 1;
-        let mut run = Run::new(self.scene);
-        if !follow(&mut run, &list) {
-            return None;
-        }
+        let mut run = self.reach(trace, &list)?;
         if let Some(last) = list.last() {
             *self.found.taken.entry(kind(&last.deviation)).or_default() += 1;
         }
         let replayed = run.transitions.saturating_sub(1);
         let mut seen: Vec<(u64, u8)> = Vec::new();
         let (mut checks, mut left) = (run.changing(), 0);
-        while run.violation().is_none() && run.transitions < LONGEST {
+        while run.violation().is_none() {
             let state = run.state();
             match self.visited.get(&state) {
                 Some(Some(more)) if run.is_enough(run.changing() + more) => {
@@ -198,12 +203,12 @@ impl Search {
                         let at: Arc<str> = run.point().into();
                         next.extend(run.alternatives().into_iter().map(|deviation| {
                             let last = Some(Interference { at: at.clone(), deviation });
-                            Arc::new(Trace { last, before: Some(trace.clone()) })
+                            Arc::new(Trace { last, before: Some(trace.clone()), steps: run.transitions })
                         }));
                     }
                 }
             }
-            let goes_on = run.go_on();
+            let goes_on = step(&mut run);
             if run.changing() < checks {
                 // Someone ended a denial: from the states before that, no check changed more.
                 for (state, before) in seen.drain(..) {
@@ -212,7 +217,9 @@ impl Search {
             }
             checks = run.changing();
             if !goes_on {
-                run.settled();
+                if run.violation().is_none() {
+                    run.settled();
+                }
                 self.close(&mut run, state);
                 break;
             }
@@ -228,39 +235,86 @@ impl Search {
             self.deepest = (list.len(), run.transitions);
             self.found.deepest = written(self.scene, &list);
         }
-        let circles = || violated(Property::Convergence, "the run goes round in circles");
-        run.violation().cloned().or_else(|| (run.transitions >= LONGEST).then(circles))
+        run.violation().cloned()
     }
 }
 
 impl Search {
+    /// A run at the end of a trace; `None`: the trace cannot be followed. The traces of one beginning come in the order of
+    /// their last interference: each goes on from the last check before it.
+    fn reach(&mut self, trace: &Trace, list: &[Interference]) -> Option<Run> {
+        let (Some(before), Some((last, beginning))) = (&trace.before, list.split_last()) else {
+            return Some(Run::new(self.scene));
+        };
+        let held = self.beginning.take();
+        let held = held.filter(|(of, at)| Arc::ptr_eq(of, before) && at.transitions() <= trace.steps);
+        let mut run = match &held {
+            Some((_, resting)) => resting.resume(),
+            None => {
+                let mut run = Run::new(self.scene);
+                if !follow(&mut run, beginning) {
+                    return None;
+                }
+                run
+            }
+        };
+        self.beginning = held;
+        while run.point() != *last.at {
+            self.rest(before, &run);
+            if !step(&mut run) {
+                return None;
+            }
+        }
+        self.rest(before, &run);
+        (run.violation().is_none() && run.interfere(last.deviation)).then_some(run)
+    }
+
+    /// Keeps a run of a trace if no check is under way.
+    fn rest(&mut self, trace: &Arc<Trace>, run: &Run) {
+        let is_held = self.beginning.as_ref().is_some_and(|(_, held)| held.transitions() == run.transitions);
+        if !is_held && let Some(resting) = run.rest() {
+            self.beginning = Some((trace.clone(), resting));
+        }
+    }
+
     /// Deletes everything at the end of a trace.
     fn close(&mut self, run: &mut Run, state: u64) {
         if run.violation().is_some() || !self.closed.insert(state) || !run.close() {
             return;
         }
-        while run.violation().is_none() && run.transitions < LONGEST {
-            if !run.go_on() {
-                run.settled();
-                return;
-            }
-        }
+        go_to_rest(run);
     }
 }
 
 /// Takes a run to the end of a trace; `false`: the trace cannot be followed.
 fn follow(run: &mut Run, list: &[Interference]) -> bool {
-    for Interference { at, deviation } in list {
-        while run.point() != **at {
-            if run.transitions >= LONGEST || run.violation().is_some() || !run.go_on() {
-                return false;
-            }
-        }
-        if run.violation().is_some() || !run.interfere(*deviation) {
+    list.iter().all(|Interference { at, deviation }| go_to(run, at) && run.interfere(*deviation))
+}
+
+/// Takes a run to a decision point; `false`: it does not get there, or breaks a property.
+fn go_to(run: &mut Run, at: &str) -> bool {
+    while run.point() != at {
+        if !step(run) {
             return false;
         }
     }
-    true
+    run.violation().is_none()
+}
+
+/// Goes one step on; `false`: no check would change anything, or a property does not hold.
+fn step(run: &mut Run) -> bool {
+    if run.transitions >= LONGEST {
+        run.violate(violated(Property::Convergence, "the run goes round in circles"));
+    }
+    run.violation().is_none() && run.go_on()
+}
+
+/// Goes on until no check changes anything, or a property does not hold.
+fn go_to_rest(run: &mut Run) {
+    while step(run) {}
+    if run.violation().is_none() {
+        run.settled();
+    }
 }
 
 /// A trace as `replay` takes it.
@@ -278,6 +332,11 @@ fn counterexample(scene: &'static Scene, list: &[Interference], violation: Viola
     }
     let mut story = run.story.take().unwrap_or_default();
     story.retain(|sentence| !sentence.is_empty());
+    if story.len() > MOST_SENTENCES {
+        let left_out = story.len() - MOST_SENTENCES;
+        story.truncate(MOST_SENTENCES);
+        story.push(format!("And so on: {left_out} more sentences."));
+    }
     Counterexample { violation, trace: written(scene, list), story }
 }
 
@@ -287,24 +346,29 @@ fn finish(run: &mut Run) {
         if closing && (run.violation().is_some() || !run.close()) {
             return;
         }
-        while run.violation().is_none() && run.transitions < LONGEST {
-            if !run.go_on() {
-                run.settled();
-                break;
-            }
-        }
+        go_to_rest(run);
     }
 }
 
 /// Replays a trace. `None`: every property holds.
 ///
 /// # Errors
-/// The trace names a scene, a decision point or a deviation that there is not.
+/// The trace names a scene, a decision point or a deviation that there is not, or one that is not possible there.
 pub fn replay(text: &str) -> Result<Option<Counterexample>, String> {
     let (scene, list) = read(text)?;
     let mut run = Run::new(scene);
-    if !follow(&mut run, &list) && run.violation().is_none() {
-        return Err(format!("the trace does not get to its end: it is at {}", run.point()));
+    for (index, Interference { at, deviation }) in list.iter().enumerate() {
+        if !go_to(&mut run, at) && run.violation().is_none() {
+            return Err(format!("the trace does not get to {at}: it is at {}", run.point()));
+        }
+        if run.violation().is_some() {
+            break;
+        }
+        let is_possible = index < scene.opening.len()
+            || run.alternatives().iter().any(|other| other.to_string() == deviation.to_string());
+        if !is_possible || !run.interfere(*deviation) {
+            return Err(format!("{deviation} is not possible at {at}"));
+        }
     }
     finish(&mut run);
     Ok(run.violation().cloned().map(|violation| counterexample(scene, &list, violation)))

@@ -63,6 +63,9 @@ fn destinations<'r>(probe: &'r Probe, rules: &'r [ReplicationRule]) -> impl Iter
 pub fn require_deletable(probe: &Probe, source: &str, facts: &CanaryFacts) -> Result<(), Refused> {
     let buckets = std::iter::once(source).chain(probe.arrivals.keys().map(String::as_str));
     buckets.filter_map(|bucket| Some((bucket, facts.buckets.get(bucket)?))).try_for_each(|(bucket, facts)| {
+        if bucket != source && is_on(Mutant::RetentionAbroadIgnored) {
+            return Ok(());
+        }
         let BucketFacts { mfa_delete, default_retention } = facts;
         let bucket = bucket.to_owned();
         match (mfa_delete, default_retention) {

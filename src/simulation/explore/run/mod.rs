@@ -5,6 +5,7 @@
 
 mod backfills;
 mod checks;
+mod copy;
 mod denials;
 mod ending;
 mod interfere;
@@ -15,6 +16,8 @@ mod pauses;
 mod state;
 mod time_numbers;
 mod words;
+
+pub use self::copy::Resting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
@@ -212,6 +215,7 @@ struct Ghost {
 }
 
 /// The last write of a part of AWS.
+#[derive(Clone)]
 struct PartWrite {
     /// By the simulated clock.
     at: Duration,
@@ -270,11 +274,11 @@ pub struct Run {
     last_write: Option<Duration>,
     /// The last write of each part of AWS.
     part_writes: BTreeMap<WrittenPart, PartWrite>,
-    objects: Vec<Option<BucketReplication>>,
+    objects: Vec<Option<Arc<BucketReplication>>>,
     /// AWS as it was shown last, and as text.
-    world: Option<(Arc<World>, String)>,
+    world: Option<(Arc<World>, Arc<str>)>,
     /// The objects of the API server as they were shown last: most stay as they are from one step to the next.
-    shown: BTreeMap<ObjectName, ShownObject>,
+    shown: BTreeMap<ObjectName, Arc<ShownObject>>,
     violation: Option<Violation>,
     /// How often a property was judged.
     pub judged: u64,
@@ -550,7 +554,7 @@ impl Run {
         self.violation.as_ref()
     }
 
-    fn violate(&mut self, found: Violation) {
+    pub fn violate(&mut self, found: Violation) {
         self.violation.get_or_insert(found);
     }
 

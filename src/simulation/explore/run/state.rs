@@ -65,7 +65,7 @@ impl Run {
         let now = self.cloud.snapshot();
         let held = self.world.take().filter(|(world, _)| Arc::ptr_eq(world, &now));
         let (_, text) = self.world.insert(held.unwrap_or_else(|| {
-            let text = now.canonical();
+            let text = now.canonical().into();
             (now, text)
         }));
         text
@@ -78,7 +78,7 @@ impl Run {
             for (name, object) in &server.objects {
                 let version = &object["metadata"]["resourceVersion"];
                 if self.shown.get(name).is_none_or(|shown| shown.version != *version) {
-                    self.shown.insert(name.clone(), ShownObject::new(object));
+                    self.shown.insert(name.clone(), Arc::new(ShownObject::new(object)));
                     self.decode(name, Some(object));
                 }
             }
@@ -98,7 +98,7 @@ impl Run {
             .iter()
             .position(|resource| *name == ObjectName::replication(NAMESPACE, resource));
         if let Some(held) = found.and_then(|index| self.objects.get_mut(index)) {
-            *held = object.and_then(|object| BucketReplication::deserialize(object).ok());
+            *held = object.and_then(|object| BucketReplication::deserialize(object).ok()).map(Arc::new);
         }
     }
 
