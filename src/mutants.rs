@@ -91,10 +91,13 @@ pub enum Mutant {
     UnseenStatusOverwritten,
     FormerStatementsBelieved,
     UnansweredPolicyForgotten,
+    GivenRoleUnbounded,
+    JobRoleUnbounded,
+    GenerationAhead,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 84] = [
+    pub const ALL: [Mutant; 87] = [
         Mutant::NoLiveGet,
         Mutant::NoFinalizer,
         Mutant::FinalizerReplaced,
@@ -179,6 +182,9 @@ impl Mutant {
         Mutant::UnseenStatusOverwritten,
         Mutant::FormerStatementsBelieved,
         Mutant::UnansweredPolicyForgotten,
+        Mutant::GivenRoleUnbounded,
+        Mutant::JobRoleUnbounded,
+        Mutant::GenerationAhead,
     ];
 
     /// The fault, in one sentence.
@@ -359,6 +365,15 @@ impl Mutant {
             }
             Mutant::UnansweredPolicyForgotten => {
                 "A write of a bucket policy that S3 did not answer counts as one that was not made."
+            }
+            Mutant::GivenRoleUnbounded => {
+                "A role that the spec names serves without the permissions boundary that its AwsAccount imposes."
+            }
+            Mutant::JobRoleUnbounded => {
+                "The permissions boundary that an AwsAccount imposes is not put on the roles of jobs."
+            }
+            Mutant::GenerationAhead => {
+                "A status names the generation of a spec that changed after the check began."
             }
         }
     }

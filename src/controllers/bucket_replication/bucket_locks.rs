@@ -30,6 +30,8 @@ struct WrittenPolicy {
     before: Vec<Option<Value>>,
     after: Option<Value>,
     at: Instant,
+    /// S3 answered the last write.
+    is_answered: bool,
 }
 
 /// A lock, until it is dropped.
@@ -88,20 +90,35 @@ impl BucketLocks {
         self.written.lock().clear();
     }
 
-    /// A policy was written where S3 showed another one, or may have been. If it was not, the next write makes up for it:
-    /// what one resource asked for and S3 did not answer is then done together with what another one asks for.
+    /// Whether S3 did not answer the last write: the policy may be as before it or as after it, whatever S3 shows.
+    pub fn is_unsure(&self, bucket: &str, now: Instant) -> bool {
+        let written = self.written.lock();
+        let recent = written.get(bucket).filter(|held| now.duration_since(held.at) < SHOWN_AFTER);
+        recent.is_some_and(|held| !held.is_answered)
+    }
+
+    /// A policy was written where S3 showed another one.
     pub fn wrote(&self, bucket: &str, shown: Option<Value>, after: Option<Value>, now: Instant) {
+        self.note(bucket, shown, WrittenPolicy { before: Vec::new(), after, at: now, is_answered: true });
+    }
+
+    /// The same, and S3 did not answer. If the policy was not written, the next write makes up for it: what one resource
+    /// asked for is then done together with what another one asks for.
+    pub fn may_have_written(&self, bucket: &str, shown: Option<Value>, after: Option<Value>, now: Instant) {
+        self.note(bucket, shown, WrittenPolicy { before: Vec::new(), after, at: now, is_answered: false });
+    }
+
+    fn note(&self, bucket: &str, shown: Option<Value>, mut now: WrittenPolicy) {
         let mut written = self.written.lock();
-        let held = written.remove(bucket).filter(|held| now.duration_since(held.at) < SHOWN_AFTER);
+        let held = written.remove(bucket).filter(|held| now.at.duration_since(held.at) < SHOWN_AFTER);
         let held = held.map(|held| [held.before, vec![held.after]].concat()).unwrap_or_default();
-        let mut before = Vec::new();
         // S3 may answer no write for hours, and each may be tried again and again.
         for former in held.into_iter().chain([shown]) {
-            if former != after && !before.contains(&former) {
-                before.push(former);
+            if former != now.after && !now.before.contains(&former) {
+                now.before.push(former);
             }
         }
-        written.insert(bucket.to_owned(), WrittenPolicy { before, after, at: now });
+        written.insert(bucket.to_owned(), now);
     }
 }
 
@@ -130,10 +147,22 @@ mod tests {
     fn writes_that_are_tried_again_and_again_take_the_memory_of_one() {
         let (locks, now) = (BucketLocks::default(), Instant::now());
         for _ in 0..10 {
-            locks.wrote("dr", None, Some(Value::from(1)), now);
-            locks.wrote("dr", None, Some(Value::from(2)), now);
+            locks.may_have_written("dr", None, Some(Value::from(1)), now);
+            locks.may_have_written("dr", None, Some(Value::from(2)), now);
         }
         assert_eq!(locks.written.lock()["dr"].before, [None, Some(Value::from(1))]);
+    }
+
+    #[test]
+    fn a_policy_is_unsure_for_a_minute_after_a_write_that_s3_did_not_answer() {
+        let (locks, now) = (BucketLocks::default(), Instant::now());
+        let (before, after) = (Some(Value::from(1)), Some(Value::from(2)));
+        assert!(!locks.is_unsure("dr", now));
+        locks.may_have_written("dr", before.clone(), after.clone(), now);
+        assert!(locks.is_unsure("dr", now) && !locks.is_unsure("dr", now + SHOWN_AFTER));
+        assert_eq!(locks.newest("dr", before.clone(), now), after, "what was asked for is not lost");
+        locks.wrote("dr", before, after, now);
+        assert!(!locks.is_unsure("dr", now));
     }
 
     #[test]

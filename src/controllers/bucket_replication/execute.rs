@@ -268,9 +268,9 @@ impl<C: Cloud, K: Cluster> StatementsWrite<'_, C, K> {
             Err(failure) => return Ok(Err(failure)),
         };
         let (name, now) = (&self.bucket.name, self.cx.clock.now());
-        // One of the two may be from before a write.
+        // One of the two may be from before a write, and so may both, if that write had no answer.
         let is_settled = self.is_settled(shown.as_ref()) && self.is_settled(held.as_ref());
-        if !is_settled {
+        if !is_settled || self.cx.bucket_locks.is_unsure(name, now) {
             return Ok(self.replace(shown, held).await);
         }
         // The step was planned because S3 showed another policy. This one may be from before a write of a former process.
@@ -295,11 +295,16 @@ impl<C: Cloud, K: Cluster> StatementsWrite<'_, C, K> {
         }
         let policy = self.merge(held.as_ref());
         let result = self.write(policy.as_ref()).await;
-        // A write without an answer may be done.
-        let is_unanswered = |failure: &Failure| failure.class == FailureClass::Unavailable;
-        let may_be_done = result.as_ref().map_or_else(is_unanswered, |()| true);
-        if may_be_done && (result.is_ok() || !is_on(Mutant::UnansweredPolicyForgotten)) {
-            locks.wrote(name, shown, policy, self.cx.clock.now());
+        let now = self.cx.clock.now();
+        match &result {
+            Ok(()) => locks.wrote(name, shown, policy, now),
+            Err(failure)
+                if failure.class == FailureClass::Unavailable
+                    && !is_on(Mutant::UnansweredPolicyForgotten) =>
+            {
+                locks.may_have_written(name, shown, policy, now);
+            }
+            Err(_) => {}
         }
         result?;
         self.confirm().await

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use kube::Resource as _;
 use kube::core::ObjectMeta;
 
 use crate::api::{
@@ -20,6 +21,7 @@ use crate::ports::{Finalizers, ObjectKey};
 use crate::replication::health::Evidence;
 use crate::replication::status::StatusContext;
 use crate::replication::{Accounts, Replication, ResourceId};
+use crate::runtime::store::Key;
 use crate::telemetry::FoundBy;
 
 /// An object of the kind, decoded or not.
@@ -48,6 +50,12 @@ impl ReplicationObject<'_> {
         former.filter(|_| !is_on(Mutant::FormerProcessIgnored))
     }
 
+    /// The generation of the spec that was checked. The watch may have brought a newer one meanwhile.
+    fn generation<C, K>(&self, cx: &Context<C, K>) -> Option<i64> {
+        let newest = || cx.index.replications.get(&Key::of(self.metadata))?.meta().generation;
+        if is_on(Mutant::GenerationAhead) { newest() } else { self.metadata.generation }
+    }
+
     /// The circumstances of a report about this object.
     pub fn status_context<'a, C, K>(
         &'a self,
@@ -55,7 +63,7 @@ impl ReplicationObject<'_> {
         cx: &Context<C, K>,
     ) -> StatusContext<'a> {
         StatusContext {
-            generation: self.metadata.generation,
+            generation: self.generation(cx),
             requested: self.requested(),
             previous,
             now: cx.clock.timestamp(),

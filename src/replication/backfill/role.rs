@@ -44,7 +44,10 @@ pub fn desired_role(
     ManagedRole {
         name: id.backfill_role_name(),
         path: imposed.path.or(parent.path).unwrap_or_else(|| DEFAULT_ROLE_PATH.to_owned()),
-        permissions_boundary: imposed.permissions_boundary.or(parent.permissions_boundary),
+        permissions_boundary: imposed
+            .permissions_boundary
+            .filter(|_| !is_on(Mutant::JobRoleUnbounded))
+            .or(parent.permissions_boundary),
         tags,
         trust: trust_policy(BATCH_OPERATIONS),
         permissions: permissions(source, spec.report.as_ref()),

@@ -34,7 +34,9 @@ impl PresentFacts<'_> {
         match reason {
             "Applied" => true,
             "Suspended" => object.spec.suspend,
-            "NotAllowed" => not_allowed().is_some_and(|why| !is_of_account(&why)),
+            "NotAllowed" => {
+                not_allowed().is_some_and(|why| !is_of_account(&why)) || self.is_given_role_unbounded()
+            }
             "AccountNotFound" => not_allowed().is_some_and(|why| is_of_account(&why)),
             "SourceConflict" => owner_before(server, object, accounts_seen).is_some(),
             "AccessDenied" => self.is_shut_out(&self.accounts_of_spec()),
@@ -104,6 +106,15 @@ impl PresentFacts<'_> {
     fn is_given_role_gone(&self) -> bool {
         let arn = self.json["spec"]["role"]["arn"].as_str();
         arn.is_some_and(|arn| self.world.role_by_arn(arn).is_none())
+    }
+
+    /// Whether the spec names a role without the boundary that the account of the source imposes.
+    fn is_given_role_unbounded(&self) -> bool {
+        let source = self.object.spec.source.account_ref.as_deref().unwrap_or("default");
+        let account = self.server.objects.get(&ObjectName::account(source));
+        let imposed = account.and_then(|account| account["spec"]["roles"]["permissionsBoundary"].as_str());
+        let role = self.json["spec"]["role"]["arn"].as_str().and_then(|arn| self.world.role_by_arn(arn));
+        imposed.is_some() && role.is_some_and(|role| role.permissions_boundary.as_deref() != imposed)
     }
 
     /// Whether the role that the spec names is someone else's, by its tags.

@@ -26,8 +26,8 @@ use crate::simulation::explore::backfills;
 use crate::simulation::explore::deviation::Deviation;
 use crate::simulation::explore::scene_beginnings::{
     account_of_another_team, accounts, canary, canary_abroad, canary_retained, equal_rules, every_field,
-    foreign, found, given_role, labelled_destination, one_account, rivals, rivals_of_one_second, shared,
-    two_destinations,
+    foreign, found, given_role, given_role_in_account, labelled_destination, one_account, rivals,
+    rivals_of_one_second, shared, two_destinations,
 };
 use crate::simulation::world::World;
 
@@ -101,7 +101,7 @@ const BACKFILL: Scene = Scene {
 };
 
 /// Every scene.
-pub const SCENES: [Scene; 48] = [
+pub const SCENES: [Scene; 49] = [
     Scene {
         name: "one-account",
         denies_kubernetes: true,
@@ -261,6 +261,13 @@ pub const SCENES: [Scene; 48] = [
         about: "one resource whose spec names a role that someone else made",
         acts: &[EDIT_DESTINATION, NAME_OWN_ROLE, DELETE, DELETE_GIVEN_ROLE, REPLACE_CONFIGURATION],
         begin: given_role,
+        ..PLAIN
+    },
+    Scene {
+        name: "role-bounded",
+        about: "one resource whose spec names a role that someone else made, under an AwsAccount that may get a permissions boundary for roles",
+        acts: &[IMPOSE_BOUNDARY, EDIT_DESTINATION],
+        begin: given_role_in_account,
         ..PLAIN
     },
     Scene {
@@ -563,8 +570,8 @@ pub const SCENES: [Scene; 48] = [
     },
     Scene {
         name: "backfill-role",
-        about: "one backfill whose role someone hands to another cluster",
-        acts: &[backfills::RETAG_ROLE],
+        about: "one backfill whose role someone hands to another cluster, and on whose roles the administrator may impose a boundary",
+        acts: &[backfills::RETAG_ROLE, IMPOSE_BOUNDARY],
         ..BACKFILL
     },
     // One operator: two at once are more than a search of jobs alone can distinguish.

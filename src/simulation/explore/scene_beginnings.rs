@@ -187,7 +187,14 @@ pub(super) fn given_role() -> (World, ApiServer) {
     (world, server)
 }
 
-/// The same, and the bucket has the configuration that the spec asks for.
+/// The same, under an `AwsAccount`.
+pub(super) fn given_role_in_account() -> (World, ApiServer) {
+    let (world, mut server) = given_role();
+    server.create(&ObjectName::account("default"), default_account(), 0);
+    (world, server)
+}
+
+/// A role that someone else made, and the bucket has the configuration that the spec asks for.
 pub(super) fn found() -> (World, ApiServer) {
     let (mut world, server) = given_role();
     configure(&mut world, GIVEN_ROLE);

@@ -14,7 +14,7 @@ use crate::mutants::{self, Mutant};
 const LIMITS: SearchLimits = SearchLimits { seed: 0, depth: 1, runs: u64::MAX, time: Duration::MAX };
 
 /// The shortest trace that finds each mutant; the opening of its scene does not count.
-const FOUND_BY: [(Mutant, &str); 84] = [
+const FOUND_BY: [(Mutant, &str); 87] = [
     (
         Mutant::NoLiveGet,
         "moved-back; idle.2 edits-destination; idle.4 edits-destination-back; orders/PutReplication(orders).3 deletes; orders/PutReplication(orders).3 moves-lease",
@@ -141,6 +141,9 @@ const FOUND_BY: [(Mutant, &str); 84] = [
         Mutant::UnansweredPolicyForgotten,
         "shared; orders/WriteBucketPolicy(replicas).1 loses-answer; invoices/ReadBucketPolicy(replicas).1 answers-old-bucket-policies",
     ),
+    (Mutant::GivenRoleUnbounded, "role-bounded; idle.1 imposes-boundary"),
+    (Mutant::JobRoleUnbounded, "backfill-role; idle.1 imposes-boundary"),
+    (Mutant::GenerationAhead, "overtaken; orders/CreateRole(orders-role).1 renames-role"),
 ];
 
 #[track_caller]
@@ -492,6 +495,9 @@ fn a_statement_that_a_lost_answer_may_have_made_is_removed_although_an_old_answe
     for old in ["2 answers-old-bucket-policies", "3 answers-stale"] {
         assert_holds(&format!("across-accounts; {lost}; orders/ReadBucketPolicy(replicas).{old}"));
     }
+    let failed = "orders/WriteBucketPolicy(replicas).2 fails";
+    let old = "orders/ReadBucketPolicy(replicas).3 answers-old-bucket-policies";
+    assert_holds(&format!("policy-unanswered; {lost}; {failed}; {old}"));
 }
 
 /// The operator may not get into the account of that destination just when the canary ends.

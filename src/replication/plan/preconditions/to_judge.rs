@@ -10,6 +10,7 @@ use crate::api::{ConditionType, DriftEntry, Reason};
 use crate::iam::Partition;
 use crate::iam::arn::{account_of_arn, bucket_of_arn, region_of_arn};
 use crate::iam::compare::trusts_service;
+use crate::mutants::{Mutant, is_on};
 use crate::replication::configuration::Rule;
 use crate::replication::desired::{DesiredRole, S3};
 use crate::replication::failure::{Failure, FailureClass};
@@ -267,14 +268,19 @@ pub(crate) fn require_existing_role_allowed(input: &PlanInput<'_>, _: &[DriftEnt
     }
     let imposed = account.spec.roles.as_ref().and_then(|roles| roles.permissions_boundary.as_deref());
     match imposed {
-        Some(boundary) if held.permissions_boundary.as_deref() != Some(boundary) => refuse(
-            Reason::NotAllowed,
-            format!(
-                "role {arn} has the permissions boundary {}, and AwsAccount {} imposes {boundary}; set it on the role, or leave role.arn out to have one managed",
-                held.permissions_boundary.as_deref().unwrap_or("(none)"),
-                account.name
-            ),
-        ),
+        Some(boundary)
+            if held.permissions_boundary.as_deref() != Some(boundary)
+                && !is_on(Mutant::GivenRoleUnbounded) =>
+        {
+            refuse(
+                Reason::NotAllowed,
+                format!(
+                    "role {arn} has the permissions boundary {}, and AwsAccount {} imposes {boundary}; set it on the role, or leave role.arn out to have one managed",
+                    held.permissions_boundary.as_deref().unwrap_or("(none)"),
+                    account.name
+                ),
+            )
+        }
         _ => Ok(()),
     }
 }

@@ -105,13 +105,15 @@ impl Run {
     /// A call for a backfill was issued: whether it may be made at this moment.
     pub(super) fn issued_for_backfill(&mut self, index: usize, leads: bool, call: &Call) {
         let Some(check) = self.checks.get(index).filter(|_| call.writes_to_aws()) else { return };
-        // Existence, observation, permission; the lease, the token, the turn.
-        self.judged += 6;
+        // Existence, observation, permission, the boundary; the lease, the token, the turn.
+        self.judged += 7;
         let name = self.backfill_at(check.resource).unwrap_or_default();
         let mut found = Vec::new();
         if begins(call) {
             found.extend(self.begun_for(name, check, call));
         }
+        let boundary = self.fault_of_boundary(&check.facts, call);
+        found.extend(boundary.map(|(property, detail)| violated(property, detail)));
         if !leads {
             found.push(violated(Property::Lease, format!("the former leader wants to {call}")));
         }

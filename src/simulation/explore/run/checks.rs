@@ -397,6 +397,9 @@ impl Run {
         if call == Call::SetStatus && writes {
             let found = self.checks.iter().find(|check| check.number == number);
             self.ghost.found.extend(found.and_then(|check| self.found_by(check)));
+            let metadata = object.as_ref().map(|object| &object.metadata);
+            let ahead = metadata.and_then(|of| self.status_ahead(of.name.as_deref()?, of.generation));
+            ahead.into_iter().for_each(|violation| self.violate(violation));
         }
         if let Some(check) = self.checks.iter_mut().find(|check| check.number == number) {
             check.history = hash((check.history, &name, format!("{choice:?}"), format!("{old:?}"), hashes));

@@ -146,6 +146,22 @@ impl Run {
         detail.map(|detail| violated(Property::Truth, detail))
     }
 
+    /// A status, or a condition of it, that names a later generation of the spec than the one that a check began with.
+    pub(super) fn status_ahead(&self, name: &str, checked: Option<i64>) -> Option<Violation> {
+        let status = self.cluster.with(|server| {
+            Some(server.objects.get(&ObjectName::replication(NAMESPACE, name))?["status"].clone())
+        })?;
+        let conditions = status["conditions"].as_array().into_iter().flatten();
+        let named = conditions.chain([&status]).filter_map(|part| part["observedGeneration"].as_i64());
+        let (named, checked) = (named.max()?, checked?);
+        let detail = || {
+            format!(
+                "the status of data/{name} names generation {named}, and generation {checked} was checked"
+            )
+        };
+        (named > checked).then(|| violated(Property::Truth, detail()))
+    }
+
     /// A tag of a role that a former spec asked for, beside a claim that AWS is as the present one says.
     fn tag_left(&self, object: &Value, world: &World) -> Option<String> {
         let (name, kind) = (object["spec"]["role"]["name"].as_str()?, claim(object)?);

@@ -199,8 +199,8 @@ impl Run {
         found
     }
 
-    /// Whether a role gets permissions without the boundary that its `AwsAccount` imposes.
-    fn fault_of_boundary(&self, facts: &Facts, call: &Call) -> Option<(Property, String)> {
+    /// Whether a role gets permissions, or rules name one, without the boundary that its `AwsAccount` imposes.
+    pub(super) fn fault_of_boundary(&self, facts: &Facts, call: &Call) -> Option<(Property, String)> {
         let Call::Execute(step) = call else { return None };
         let account = facts.object.spec.source.account_ref.as_deref().unwrap_or("default");
         let imposed = self.cluster.with(|server| {
@@ -213,6 +213,9 @@ impl Run {
             Step::CreateRole { documents, .. } => documents.permissions_boundary.clone(),
             Step::PutRolePolicy { role, .. } if !is_unsure => {
                 world.role(HERE, role).and_then(|role| role.permissions_boundary.clone())
+            }
+            Step::PutReplication { configuration, .. } if !is_unsure => {
+                world.role_by_arn(&configuration.role).and_then(|role| role.permissions_boundary.clone())
             }
             _ => return None,
         };
