@@ -94,10 +94,12 @@ pub enum Mutant {
     GivenRoleUnbounded,
     JobRoleUnbounded,
     GenerationAhead,
+    LostStatusForgotten,
+    DisabledKeyIgnored,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 87] = [
+    pub const ALL: [Mutant; 89] = [
         Mutant::NoLiveGet,
         Mutant::NoFinalizer,
         Mutant::FinalizerReplaced,
@@ -185,6 +187,8 @@ impl Mutant {
         Mutant::GivenRoleUnbounded,
         Mutant::JobRoleUnbounded,
         Mutant::GenerationAhead,
+        Mutant::LostStatusForgotten,
+        Mutant::DisabledKeyIgnored,
     ];
 
     /// The fault, in one sentence.
@@ -375,6 +379,10 @@ impl Mutant {
             Mutant::GenerationAhead => {
                 "A status names the generation of a spec that changed after the check began."
             }
+            Mutant::LostStatusForgotten => {
+                "A status that was written without an answer counts as one that was not written."
+            }
+            Mutant::DisabledKeyIgnored => "A key that is disabled counts as one that encrypts replicas.",
         }
     }
 }

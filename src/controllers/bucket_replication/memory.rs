@@ -72,6 +72,8 @@ pub struct WrittenStatus {
     status: BucketReplicationStatus,
     /// The cache shows it by now. A reconcile that runs began with the object as it was before.
     cached: bool,
+    /// A later status was written without an answer: the API server may have that one.
+    is_unsure: bool,
 }
 
 impl MemoryEntry {
@@ -222,6 +224,7 @@ impl Memory {
                 (
                     fresh,
                     w.cached,
+                    w.is_unsure,
                     serde_json::to_value(&w.status)
                         .map(|mut status| {
                             let conditions =
@@ -331,13 +334,23 @@ impl ResourceMemory<'_> {
     /// A status is about to be written. The watch may show it before the API server's answer is here. Returns what was
     /// remembered of an earlier write.
     pub fn begin_write(&self, status: &BucketReplicationStatus, now: Instant) -> Option<Box<WrittenStatus>> {
-        let written = WrittenStatus { at: now, status: status.clone(), cached: false };
+        let written = WrittenStatus { at: now, status: status.clone(), cached: false, is_unsure: false };
         self.with(|entry| entry.written.replace(Box::new(written)))
     }
 
-    /// The status was not written: the earlier one is the last again. It may name what this reconcile has made since.
-    pub fn abandon_write(&self, earlier: Option<Box<WrittenStatus>>) {
+    /// The status was not written, or there was no answer: the earlier one is the last again. It may name what this reconcile
+    /// has made since.
+    pub fn abandon_write(&self, earlier: Option<Box<WrittenStatus>>, is_unanswered: bool) {
+        let earlier = earlier.map(|mut earlier| {
+            earlier.is_unsure |= is_unanswered;
+            earlier
+        });
         self.with(|entry| entry.written = earlier);
+    }
+
+    /// Whether the API server may have another status than the one that was written last.
+    pub fn is_status_unsure(&self) -> bool {
+        self.with(|entry| entry.written.as_ref().is_some_and(|written| written.is_unsure))
     }
 
     /// The pause after a try that ended in this reason.
@@ -592,7 +605,7 @@ mod tests {
         let (memory, now) = (Memory::default(), Instant::now());
         let reconcile = memory.begin(UID);
         let earlier = reconcile.begin_write(&status(2), now);
-        reconcile.abandon_write(earlier);
+        reconcile.abandon_write(earlier, false);
         assert_eq!(reconcile.status(Some(&status(1)), now), status(1));
     }
 
@@ -602,7 +615,7 @@ mod tests {
         let reconcile = memory.begin(UID);
         reconcile.begin_write(&status(2), now);
         let earlier = reconcile.begin_write(&status(3), now);
-        reconcile.abandon_write(earlier);
+        reconcile.abandon_write(earlier, false);
         assert_eq!(reconcile.status(Some(&status(1)), now), status(2));
     }
 

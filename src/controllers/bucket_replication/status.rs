@@ -155,13 +155,14 @@ async fn replace<C, K: Cluster>(
     cx: &Context<C, K>,
 ) -> Result<(), ClusterError> {
     let status = linked(status, cx);
-    if status == *previous {
+    let may_differ = target.memory.is_status_unsure() && !is_on(Mutant::LostStatusForgotten);
+    if status == *previous && !may_differ {
         return Ok(());
     }
     let earlier = target.memory.begin_write(&status, cx.clock.now());
     let written = cx.cluster.set_status(target.key, &json!(status), &[]).await;
-    if written.is_err() {
-        target.memory.abandon_write(earlier);
+    if let Err(error) = &written {
+        target.memory.abandon_write(earlier, !error.is_denied() && !error.is_outdated());
     }
     written
 }

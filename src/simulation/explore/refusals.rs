@@ -41,7 +41,7 @@ impl PresentFacts<'_> {
             "SourceConflict" => owner_before(server, object, accounts_seen).is_some(),
             "AccessDenied" => self.is_shut_out(&self.accounts_of_spec()),
             // S3 finds no versioning in a bucket of another account.
-            "InvalidRequest" => self.is_shut_out(&self.accounts_of_spec()),
+            "InvalidRequest" => self.is_shut_out(&self.accounts_of_spec()) || self.is_key_disabled(),
             "RoleNotFound" => self.is_given_role_gone(),
             "ForeignRole" => !adopts(object) && self.is_role_foreign(),
             "ForeignConfiguration" => !adopts(object) && self.is_configuration_foreign(),
@@ -108,6 +108,11 @@ impl PresentFacts<'_> {
         arn.is_some_and(|arn| self.world.role_by_arn(arn).is_none())
     }
 
+    /// Whether a key that a rule names encrypts nothing.
+    fn is_key_disabled(&self) -> bool {
+        disabled_key(self.json, self.world).is_some()
+    }
+
     /// Whether the spec names a role without the boundary that the account of the source imposes.
     fn is_given_role_unbounded(&self) -> bool {
         let source = self.object.spec.source.account_ref.as_deref().unwrap_or("default");
@@ -131,6 +136,13 @@ impl PresentFacts<'_> {
         let held = self.world.buckets.get(&self.object.spec.source.bucket);
         held.is_some_and(|held| held.configuration.is_some()) && !self.is_configurations_writer
     }
+}
+
+/// The first key that a rule names and that encrypts nothing, by its ARN.
+pub fn disabled_key<'a>(object: &'a Value, world: &World) -> Option<&'a str> {
+    let rules = object["spec"]["rules"].as_array().into_iter().flatten();
+    let mut keys = rules.filter_map(|rule| rule["destination"]["kmsKeyArn"].as_str());
+    keys.find(|key| world.keys.get(*key).is_none_or(|state| state != "Enabled"))
 }
 
 /// Whether the accounts forbid something because one of them is not there.

@@ -12,22 +12,22 @@ use crate::simulation::explore::acts::administrators::{
     TIGHTEN_ACCOUNT, TIGHTEN_DESTINATION,
 };
 use crate::simulation::explore::acts::outsiders::{
-    ADD_RULE, ADD_STATEMENT, ADD_TAG, DELETE_GIVEN_ROLE, DELETE_ROLE, EDIT_RULES, EDIT_STATEMENTS,
-    REMOVE_CONFIGURATION, REMOVE_STATEMENTS, REPLACE_CONFIGURATION, RETAG_ROLE, STOP_TRUSTING,
-    SUSPEND_VERSIONING, TAKE_DESTINATION, TAKE_SOURCE, TRUST_AGAIN, WEAKEN_ROLE,
+    ADD_RULE, ADD_STATEMENT, ADD_TAG, DELETE_GIVEN_ROLE, DELETE_ROLE, DISABLE_KEY, EDIT_RULES,
+    EDIT_STATEMENTS, REMOVE_CONFIGURATION, REMOVE_STATEMENTS, REPLACE_CONFIGURATION, RETAG_ROLE,
+    STOP_TRUSTING, SUSPEND_VERSIONING, TAKE_DESTINATION, TAKE_SOURCE, TRUST_AGAIN, WEAKEN_ROLE,
 };
 use crate::simulation::explore::acts::users::{
     ADD_FINALIZER, ADOPT, CREATE_AGAIN, DELETE, DELETE_ELDER, DISABLE_RULES, DROP_TAGS, EDIT_DESTINATION,
-    EDIT_DESTINATION_BACK, LEAVE_SHARED, MOVE_CANARIES, MOVE_HOME, NAME_OTHER_ACCOUNT, NAME_OWN_ROLE,
-    OBSERVE, REFUSE, RENAME_ROLE, RENAME_ROLE_AGAIN, RENAME_ROLE_BACK, REPLACE_RESOURCE, REQUEST, RESUME,
-    RETAIN, REWRITE_RULES, STOP_CANARIES, STRIP, SUSPEND, TWIN_DELETE, TWIN_LEAVES_SHARED,
+    EDIT_DESTINATION_BACK, ENFORCE, LEAVE_SHARED, MOVE_CANARIES, MOVE_HOME, NAME_OTHER_ACCOUNT,
+    NAME_OWN_ROLE, OBSERVE, REFUSE, RENAME_ROLE, RENAME_ROLE_AGAIN, RENAME_ROLE_BACK, REPLACE_RESOURCE,
+    REQUEST, RESUME, RETAIN, REWRITE_RULES, STOP_CANARIES, STRIP, SUSPEND, TWIN_DELETE, TWIN_LEAVES_SHARED,
 };
 use crate::simulation::explore::backfills;
 use crate::simulation::explore::deviation::Deviation;
 use crate::simulation::explore::scene_beginnings::{
     account_of_another_team, accounts, canary, canary_abroad, canary_retained, equal_rules, every_field,
-    foreign, found, given_role, given_role_in_account, labelled_destination, one_account, rivals,
-    rivals_of_one_second, shared, two_destinations,
+    foreign, found, given_role, given_role_in_account, labelled_destination, observed_first, one_account,
+    rivals, rivals_of_one_second, shared, two_destinations,
 };
 use crate::simulation::world::World;
 
@@ -101,7 +101,7 @@ const BACKFILL: Scene = Scene {
 };
 
 /// Every scene.
-pub const SCENES: [Scene; 49] = [
+pub const SCENES: [Scene; 50] = [
     Scene {
         name: "one-account",
         denies_kubernetes: true,
@@ -226,7 +226,7 @@ pub const SCENES: [Scene; 49] = [
     Scene {
         name: "every-field",
         about: "one resource whose spec names every field of its rules and of its role, with a destination in another account",
-        acts: &[REWRITE_RULES, DROP_TAGS, EDIT_RULES, ADD_RULE, WEAKEN_ROLE, EDIT_STATEMENTS],
+        acts: &[REWRITE_RULES, DROP_TAGS, EDIT_RULES, ADD_RULE, DISABLE_KEY, WEAKEN_ROLE, EDIT_STATEMENTS],
         begin: every_field,
         ..PLAIN
     },
@@ -380,6 +380,13 @@ pub const SCENES: [Scene; 49] = [
         about: "two operators, of which one leads",
         standby: true,
         acts: &[EDIT_DESTINATION, RENAME_ROLE, DELETE, DELETE_ROLE],
+        ..PLAIN
+    },
+    Scene {
+        name: "observed-first",
+        about: "one resource that the operator only observes at first",
+        acts: &[ENFORCE, DELETE, REPLACE_CONFIGURATION, SUSPEND_VERSIONING],
+        begin: observed_first,
         ..PLAIN
     },
     Scene {

@@ -45,6 +45,14 @@ pub(super) fn one_account() -> (World, ApiServer) {
     (buckets(), server)
 }
 
+/// A resource that is only observed, and whose bucket has no configuration.
+pub(super) fn observed_first() -> (World, ApiServer) {
+    let (world, mut server) = one_account();
+    let resource = ObjectName::replication("data", "orders");
+    server.edit(&resource, |object| object["spec"]["managementPolicy"] = json!("Observe"));
+    (world, server)
+}
+
 pub(super) fn canary() -> (World, ApiServer) {
     let mut server = data_namespace();
     let mut account = default_account();
@@ -269,7 +277,7 @@ pub(super) fn two_destinations() -> (World, ApiServer) {
 }
 
 /// The ARNs of the keys that encrypt the replicas of the scene with every field.
-const KEY: &str = "arn:aws:kms:eu-west-1:444455556666:key/replicas";
+pub(super) const KEY: &str = "arn:aws:kms:eu-west-1:444455556666:key/replicas";
 const OTHER_KEY: &str = "arn:aws:kms:eu-west-1:444455556666:key/other-replicas";
 
 /// A spec that names every field of a rule and of a role.

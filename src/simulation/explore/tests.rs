@@ -14,7 +14,7 @@ use crate::mutants::{self, Mutant};
 const LIMITS: SearchLimits = SearchLimits { seed: 0, depth: 1, runs: u64::MAX, time: Duration::MAX };
 
 /// The shortest trace that finds each mutant; the opening of its scene does not count.
-const FOUND_BY: [(Mutant, &str); 87] = [
+const FOUND_BY: [(Mutant, &str); 89] = [
     (
         Mutant::NoLiveGet,
         "moved-back; idle.2 edits-destination; idle.4 edits-destination-back; orders/PutReplication(orders).3 deletes; orders/PutReplication(orders).3 moves-lease",
@@ -143,6 +143,11 @@ const FOUND_BY: [(Mutant, &str); 87] = [
     ),
     (Mutant::GivenRoleUnbounded, "role-bounded; idle.1 imposes-boundary"),
     (Mutant::JobRoleUnbounded, "backfill-role; idle.1 imposes-boundary"),
+    (
+        Mutant::LostStatusForgotten,
+        "observed; idle.4 deletes-role; idle.4 sets-observe; idle.4 moves-lease; idle.6 checks-early; orders/Connect.6 fails; orders/SetStatus.5 loses-answer",
+    ),
+    (Mutant::DisabledKeyIgnored, "every-field; idle.1 disables-key"),
     (Mutant::GenerationAhead, "overtaken; orders/CreateRole(orders-role).1 renames-role"),
 ];
 

@@ -339,7 +339,7 @@ fn unusable_key(input: &PlanInput<'_>, id: &str, rule: &Rule) -> Option<String> 
         // KMS gives the same answer for a key of another account that may not be read.
         None if account_of_arn(arn) != Some(account_id) => None,
         None => Some(format!("{field}: key {arn} does not exist; create it or correct the ARN")),
-        Some(key) if !key.is_enabled() => Some(format!(
+        Some(key) if !key.is_enabled() && !is_on(Mutant::DisabledKeyIgnored) => Some(format!(
             "{field}: key {arn} is {} and encrypts nothing; enable it (cancel its deletion) or name another key",
             key.state
         )),

@@ -10,7 +10,7 @@ use crate::replication::observed::VersioningStatus;
 use crate::simulation::explore::act::{Act, HERE, THERE};
 use crate::simulation::explore::budget::Budget;
 use crate::simulation::explore::scene_beginnings::{
-    first_policy, foreign_configuration, foreign_tags, their_statement,
+    KEY, first_policy, foreign_configuration, foreign_tags, their_statement,
 };
 use crate::simulation::world::World;
 
@@ -230,4 +230,11 @@ pub const ADD_RULE: Act = Act {
         configuration.rules.extend(theirs);
         configuration.rules.len() > before
     },
+};
+
+pub const DISABLE_KEY: Act = Act {
+    name: "disables-key",
+    sentence: "Someone disables a key that encrypts replicas in bucket replicas",
+    budget: Budget::Outsiders,
+    effect: |world, _| world.keys.insert(KEY.to_owned(), "Disabled".to_owned()).as_deref() == Some("Enabled"),
 };

@@ -73,6 +73,13 @@ pub const OBSERVE: Act = Act {
     effect: |_, server| edit_spec(server, |spec| spec["managementPolicy"] = json!("Observe")),
 };
 
+pub const ENFORCE: Act = Act {
+    name: "sets-enforce",
+    sentence: "The user sets managementPolicy: Enforce on data/orders",
+    budget: Budget::SpecChanges,
+    effect: |_, server| edit_spec(server, |spec| spec["managementPolicy"] = json!("Enforce")),
+};
+
 pub const SUSPEND: Act = Act {
     name: "suspends",
     sentence: "The user suspends data/orders",

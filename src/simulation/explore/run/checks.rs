@@ -260,7 +260,11 @@ impl Run {
                 self.judged += 1;
                 self.untrue_claim(name).into_iter().for_each(|violation| self.violate(violation));
             }
-            if object.spec.suspend && self.handled(check.resource) != check.facts.handled {
+            // A deletion answers it.
+            if object.spec.suspend
+                && !check.facts.deletes
+                && self.handled(check.resource) != check.facts.handled
+            {
                 let detail = format!("a request counts as handled, and data/{name} is suspended");
                 self.violate(violated(Property::Request, detail));
             }

@@ -14,7 +14,7 @@ use crate::simulation::explore::budget::Budget;
 use crate::simulation::explore::properties::{
     Property, Violation, canary_left, has_sid, is_owned, refers_to, statements, violated,
 };
-use crate::simulation::explore::refusals::PresentFacts;
+use crate::simulation::explore::refusals::{PresentFacts, disabled_key};
 use crate::simulation::explore::run::{NAMESPACE, Run, Writer};
 use crate::simulation::explore::truth::{claim, untrue};
 use crate::simulation::world::{SimulatedBucket, World};
@@ -141,7 +141,8 @@ impl Run {
         let world = self.cloud.snapshot();
         let detail = self.cluster.with(|server| {
             let object = server.objects.get(&key)?;
-            untrue(server, object, &world).or_else(|| self.tag_left(object, &world))
+            let by_ghost = || self.tag_left(object, &world).or_else(|| self.key_ignored(object, &world));
+            untrue(server, object, &world).or_else(by_ghost)
         });
         detail.map(|detail| violated(Property::Truth, detail))
     }
@@ -160,6 +161,13 @@ impl Run {
             )
         };
         (named > checked).then(|| violated(Property::Truth, detail()))
+    }
+
+    /// A key that encrypts nothing, beside a claim that all is as the spec says. The operator may be denied to read keys.
+    fn key_ignored(&self, object: &Value, world: &World) -> Option<String> {
+        let was_denied = self.left.get(&Budget::Denials) == Some(&0);
+        let (kind, key) = (claim(object)?, disabled_key(object, world).filter(|_| !was_denied)?);
+        Some(format!("the resource is {kind}, and key {key} encrypts nothing"))
     }
 
     /// A tag of a role that a former spec asked for, beside a claim that AWS is as the present one says.
