@@ -16,6 +16,7 @@ use crate::controllers::bucket_replication::announce::announce;
 use crate::controllers::bucket_replication::authorize::{
     KnownLabels, NamespaceLabels, authorize, claim_source, resolve,
 };
+use crate::controllers::bucket_replication::bucket_locks::StatementsChange;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::memory::FormerProcess;
 use crate::controllers::bucket_replication::resource::{ReplicationObject, Resource};
@@ -296,13 +297,14 @@ impl<C: Cloud, K: Cluster> StatementsWrite<'_, C, K> {
         let policy = self.merge(held.as_ref());
         let result = self.write(policy.as_ref()).await;
         let now = self.cx.clock.now();
+        let change = StatementsChange { sid: self.sid, statements: self.statements, shown, after: policy };
         match &result {
-            Ok(()) => locks.wrote(name, shown, policy, now),
+            Ok(()) => locks.wrote(name, change, now),
             Err(failure)
                 if failure.class == FailureClass::Unavailable
                     && !is_on(Mutant::UnansweredPolicyForgotten) =>
             {
-                locks.may_have_written(name, shown, policy, now);
+                locks.may_have_written(name, change, now);
             }
             Err(_) => {}
         }
@@ -315,11 +317,12 @@ impl<C: Cloud, K: Cluster> StatementsWrite<'_, C, K> {
     async fn confirm(&self) -> Read<()> {
         let mut is_old = false;
         for reads in 0..=LATER_READS {
-            let (shown, newest) = self.read().await?;
+            let (shown, _) = self.read().await?;
             if self.is_settled(shown.as_ref()) {
                 return Ok(());
             }
-            is_old = self.is_settled(newest.as_ref());
+            is_old =
+                self.cx.bucket_locks.is_from_before(&self.bucket.name, shown.as_ref(), self.cx.clock.now());
             if reads < LATER_READS {
                 self.cx.clock.sleep(doubling(FIRST_PAUSE, reads, LONGEST_PAUSE)).await;
             }

@@ -101,7 +101,7 @@ const BACKFILL: Scene = Scene {
 };
 
 /// Every scene.
-pub const SCENES: [Scene; 50] = [
+pub const SCENES: [Scene; 51] = [
     Scene {
         name: "one-account",
         denies_kubernetes: true,
@@ -121,6 +121,13 @@ pub const SCENES: [Scene; 50] = [
             RETAG_ROLE,
             ADD_TAG,
         ],
+        ..PLAIN
+    },
+    Scene {
+        name: "checked-early",
+        about: "one resource that is checked once more before the watch brings what the last check wrote",
+        opening: &[("idle.3", Deviation::CheckEarly)],
+        acts: &[DELETE],
         ..PLAIN
     },
     Scene {

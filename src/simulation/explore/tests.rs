@@ -145,7 +145,7 @@ const FOUND_BY: [(Mutant, &str); 89] = [
     (Mutant::JobRoleUnbounded, "backfill-role; idle.1 imposes-boundary"),
     (
         Mutant::LostStatusForgotten,
-        "observed; idle.4 deletes-role; idle.4 sets-observe; idle.4 moves-lease; idle.6 checks-early; orders/Connect.6 fails; orders/SetStatus.5 loses-answer",
+        "checked-early; idle.3 checks-early; orders/Connect.3 fails; orders/SetStatus.4 loses-answer",
     ),
     (Mutant::DisabledKeyIgnored, "every-field; idle.1 disables-key"),
     (Mutant::GenerationAhead, "overtaken; orders/CreateRole(orders-role).1 renames-role"),
@@ -289,6 +289,10 @@ fn after_a_crash_a_bucket_policy_that_is_shared_loses_no_statement_by_an_old_ans
     }
     let old = "invoices/ReadBucketPolicy(replicas).1 answers-old-bucket-policies";
     assert_holds(&format!("{written} loses-answer; {old}"));
+    // Someone else writes between the read and the write of the operator.
+    assert_holds(
+        "shared; orders/WriteBucketPolicy(replicas).1 adds-statement; invoices/ReadBucketPolicy(replicas).1 answers-old-bucket-policies",
+    );
     assert_holds("shared; idle.5 restarts");
     assert_holds("shared; orders/PutRolePolicy(orders-role).1 deletes; invoices/SetStatus.2 dies-after");
 }
@@ -513,6 +517,13 @@ fn a_former_destination_that_was_out_of_reach_for_a_moment_keeps_no_canary() {
             "canary-abroad; orders/Observe.2 moves-home; orders/ConnectAlso.{connection} fails"
         ));
     }
+}
+
+#[test]
+fn a_boundary_that_cannot_be_put_keeps_no_configuration_from_being_put() {
+    assert_holds(
+        "boundary; orders/PutRolePolicy(orders-role).1 imposes-boundary; orders/PutPermissionsBoundary(orders-role).1 fails",
+    );
 }
 
 #[test]

@@ -199,7 +199,8 @@ impl Run {
         found
     }
 
-    /// Whether a role gets permissions, or rules name one, without the boundary that its `AwsAccount` imposes.
+    /// Whether a role gets permissions, or rules name a role that someone else made, without the boundary that its
+    /// `AwsAccount` imposes. A boundary that the operator cannot put on its own role keeps no configuration from being put.
     pub(super) fn fault_of_boundary(&self, facts: &Facts, call: &Call) -> Option<(Property, String)> {
         let Call::Execute(step) = call else { return None };
         let account = facts.object.spec.source.account_ref.as_deref().unwrap_or("default");
@@ -209,12 +210,13 @@ impl Run {
         })?;
         let world = self.cloud.snapshot();
         let is_unsure = facts.disturbed || facts.misled;
+        let is_given = facts.object.spec.role.as_ref().is_some_and(|role| role.arn.is_some());
         let boundary = match step {
             Step::CreateRole { documents, .. } => documents.permissions_boundary.clone(),
             Step::PutRolePolicy { role, .. } if !is_unsure => {
                 world.role(HERE, role).and_then(|role| role.permissions_boundary.clone())
             }
-            Step::PutReplication { configuration, .. } if !is_unsure => {
+            Step::PutReplication { configuration, .. } if !is_unsure && is_given => {
                 world.role_by_arn(&configuration.role).and_then(|role| role.permissions_boundary.clone())
             }
             _ => return None,
