@@ -161,18 +161,18 @@ mod tests {
 
     /// A policy with one statement for each of these Sids.
     fn policy(sids: &[&str]) -> Option<Value> {
-        let policy = |held: Option<Value>, sid: &&str| merged(held.as_ref(), sid, &statements(sid));
+        let policy = |held: Option<Value>, sid: &&str| merged(held.as_ref(), sid, &allowing(sid));
         sids.iter().fold(None, policy)
     }
 
-    fn statements(sid: &str) -> Vec<Statement> {
+    fn allowing(sid: &str) -> Vec<Statement> {
         vec![Statement::allow(sid, ["s3:ReplicateObject"], ["arn:aws:s3:::dr/*"])]
     }
 
     /// Writes the statement of a Sid where S3 shows the policy of these Sids.
     fn add(locks: &BucketLocks, shown: &[&str], sid: &str, now: Instant) {
         let after = policy(&[shown, &[sid]].concat());
-        let change = StatementsChange { sid, statements: &statements(sid), shown: policy(shown), after };
+        let change = StatementsChange { sid, statements: &allowing(sid), shown: policy(shown), after };
         locks.wrote("dr", change, now);
     }
 
@@ -214,7 +214,7 @@ mod tests {
         let (locks, now) = (BucketLocks::default(), Instant::now());
         for _ in 0..10 {
             for sid in ["A", "B"] {
-                let (statements, after) = (statements(sid), policy(&[sid]));
+                let (statements, after) = (allowing(sid), policy(&[sid]));
                 let change = StatementsChange { sid, statements: &statements, shown: None, after };
                 locks.may_have_written("dr", change, now);
             }
@@ -226,7 +226,7 @@ mod tests {
     fn a_policy_is_unsure_for_a_minute_after_a_write_that_s3_did_not_answer() {
         let (locks, now) = (BucketLocks::default(), Instant::now());
         assert!(!locks.is_unsure("dr", now));
-        let (statements, after) = (statements("A"), policy(&["A"]));
+        let (statements, after) = (allowing("A"), policy(&["A"]));
         let change = StatementsChange { sid: "A", statements: &statements, shown: None, after };
         locks.may_have_written("dr", change, now);
         assert!(locks.is_unsure("dr", now) && !locks.is_unsure("dr", now + SHOWN_AFTER));
