@@ -115,6 +115,9 @@ fn all_scenes(arguments: &Arguments) -> bool {
     let transitions: u64 = all.iter().map(|found| found.transitions).sum();
     let judged: u64 = all.iter().map(|found| found.judged).sum();
     say(format!("\n{states} states, {transitions} transitions in {:.1} s", begun.elapsed().as_secs_f64()));
+    if let Some(found) = all.iter().max_by_key(|found| (found.depth, found.longest)) {
+        say(format!("deepest trace of all: {}", found.deepest));
+    }
     say(format!(
         "{} properties, judged {judged} times: at each call and write, and from every state at the end of its run",
         PROPERTIES.len()

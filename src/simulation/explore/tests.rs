@@ -526,6 +526,17 @@ fn a_boundary_that_cannot_be_put_keeps_no_configuration_from_being_put() {
     );
 }
 
+/// Nobody can know what someone does between the read and the write.
+#[test]
+fn a_configuration_that_someone_removes_while_it_is_adopted_counts_as_adopted() {
+    let removed = "orders/AddFinalizer.1 removes-configuration";
+    assert_holds(&format!(
+        "equal-rules; idle.1 sets-adopt; {removed}; orders/PutReplication(orders).1 sets-refuse"
+    ));
+    let create = "orders/CreateRole(orders-role).1";
+    assert_holds(&format!("equal-rules; {removed}; {create} sets-adopt; {create} fails"));
+}
+
 #[test]
 fn a_right_that_only_canaries_lack_changes_no_status_at_each_try() {
     assert_holds("canary; orders/Live.1 stays-denied");

@@ -269,8 +269,10 @@ impl Run {
                 self.violate(violated(Property::Request, detail));
             }
         }
+        // A check that a change overtook leaves the status of a former one.
         if check.facts.wrote
             && !check.facts.deletes
+            && !check.facts.overtaken
             && result.is_ok()
             && let Some((reason, message)) = self.reason(check.resource)
             && ["ForeignRole", "ForeignConfiguration", "VersioningNotEnabled"].contains(&reason.as_str())

@@ -346,12 +346,14 @@ impl Run {
                     );
                     found.push(violated(Property::Foreign, detail));
                 }
+                let is_first = !known && !self.ghost.applied.contains(actor.uid);
                 match now.configuration {
                     Some(_) => {
                         // The operator cannot know what someone put there since it was read.
                         let was_seen = seen.unwrap_or(bucket).configuration.is_some();
                         match was_seen {
-                            true if theirs && known => {
+                            // Someone may have removed theirs since it was read.
+                            true if (theirs && known) || is_first => {
                                 self.ghost.adopted.insert(name.clone());
                             }
                             true => {}
