@@ -29,7 +29,7 @@ struct Arguments {
     /// The most interferences in a trace
     #[arg(long, default_value = "2")]
     depth: usize,
-    /// How long to explore, in minutes; absent: 2, and 20 with --mutants or --mutant
+    /// How long to explore, in minutes; absent: 2, and at most 90 with --mutants or --mutant
     #[arg(long)]
     minutes: Option<f64>,
     /// Explore this scene alone
@@ -85,7 +85,7 @@ fn replay_one(trace: &str) -> bool {
 
 fn minutes(arguments: &Arguments) -> f64 {
     let searches = arguments.mutants || arguments.mutant.is_some();
-    arguments.minutes.unwrap_or(if searches { 20.0 } else { 2.0 })
+    arguments.minutes.unwrap_or(if searches { 90.0 } else { 2.0 })
 }
 
 fn limits(arguments: &Arguments) -> SearchLimits {

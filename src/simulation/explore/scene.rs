@@ -101,7 +101,7 @@ const BACKFILL: Scene = Scene {
 };
 
 /// Every scene.
-pub const SCENES: [Scene; 51] = [
+pub const SCENES: [Scene; 52] = [
     Scene {
         name: "one-account",
         denies_kubernetes: true,
@@ -310,6 +310,15 @@ pub const SCENES: [Scene; 51] = [
         resources: &["orders", "invoices"],
         twins: &[("leaves-shared-bucket", "twin-leaves-shared-bucket"), ("deletes", "twin-deletes")],
         acts: &[LEAVE_SHARED, TWIN_LEAVES_SHARED, DELETE, TWIN_DELETE, ADD_STATEMENT, REMOVE_STATEMENTS],
+        begin: shared,
+        ..PLAIN
+    },
+    Scene {
+        name: "shared-unanswered",
+        about: "two resources replicate into one bucket of another account, whose policy one of them wrote without an answer",
+        resources: &["orders", "invoices"],
+        opening: &[("orders/WriteBucketPolicy(replicas).1", Deviation::LoseAnswer)],
+        acts: &[DELETE],
         begin: shared,
         ..PLAIN
     },

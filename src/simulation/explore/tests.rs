@@ -139,7 +139,7 @@ const FOUND_BY: [(Mutant, &str); 89] = [
     ),
     (
         Mutant::UnansweredPolicyForgotten,
-        "shared; orders/WriteBucketPolicy(replicas).1 loses-answer; invoices/ReadBucketPolicy(replicas).1 answers-old-bucket-policies",
+        "shared-unanswered; orders/WriteBucketPolicy(replicas).1 loses-answer; invoices/ReadBucketPolicy(replicas).1 answers-old-bucket-policies",
     ),
     (Mutant::GivenRoleUnbounded, "role-bounded; idle.1 imposes-boundary"),
     (Mutant::JobRoleUnbounded, "backfill-role; idle.1 imposes-boundary"),
