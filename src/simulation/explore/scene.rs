@@ -125,8 +125,8 @@ pub const SCENES: [Scene; 52] = [
     },
     Scene {
         name: "checked-early",
-        about: "one resource that is checked once more before the watch brings what the last check wrote",
-        opening: &[("idle.3", Deviation::CheckEarly)],
+        about: "one resource that is checked once more before the watch brings what the last check wrote, and AWS does not answer then",
+        opening: &[("idle.3", Deviation::CheckEarly), ("orders/Connect.3", Deviation::Fail)],
         acts: &[DELETE],
         ..PLAIN
     },
